@@ -1,0 +1,41 @@
+//! Setpoint keeps a fleet at the target that its owner set.
+//!
+//! It reads metrics from Prometheus, decides with a controller that explains itself, and sets the desired capacity of
+//! AWS Auto Scaling groups.
+//!
+//! # The house
+//!
+//! | room | is |
+//! |---|---|
+//! | [`cli`] | one file per command; each is thin |
+//! | [`config`] | TOML and environment to a validated configuration; reports every finding with line and column |
+//! | [`policy`] | what one group must be kept at |
+//! | [`observation`] | what was seen at one moment |
+//! | [`control`] | the core: pure decisions, no I/O, no clock, cannot fail |
+//! | [`metric`] | where measurements come from |
+//! | [`target`] | what is scaled |
+//! | [`daemon`] | lanes, cycles, reload, shutdown |
+//! | [`status`] | the snapshot that `daemon` publishes and `api` reads |
+//! | [`api`] | HTTP: status, own metrics, the web page |
+//! | [`simulation`] | the embedded world and its wire face |
+//! | [`clock`] | the one place that reads the time |
+//! | [`telemetry`] | logs |
+//!
+//! # One sample's way
+//!
+//! `daemon` wakes a lane, `metric` reads, `target` describes, `control::evaluate` decides, `target` applies,
+//! `control::settle` takes the outcome, and `status` is published. There is no way back.
+
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod metric;
+pub mod observation;
+pub mod policy;
+pub mod simulation;
+pub mod status;
+pub mod target;
+pub mod telemetry;

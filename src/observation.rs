@@ -1,0 +1,318 @@
+//! What was seen at one moment: the measurements of a policy's metrics and the state of its group.
+//!
+//! A missing number is a variant of its own, never zero. Nothing here reads a clock or a network.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::policy::{Capacity, MAX_METRICS};
+
+/// Assumed when neither the policy nor the group says how long an instance warms up.
+pub const DEFAULT_WARM_UP: Duration = Duration::from_secs(60);
+
+/// Time from `since` to `now`; zero when the clock was set back.
+pub fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(since)).unwrap_or(Duration::ZERO)
+}
+
+/// One reading of a metric. Only [`Measurement::Value`] carries a number to decide with.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Measurement {
+    /// A finite, fresh, single number.
+    Value {
+        /// In the metric's unit.
+        value: f64,
+        /// Age of the newest sample behind it, where the source can tell.
+        #[serde(serialize_with = "optional_seconds")]
+        age: Option<Duration>,
+    },
+    /// The source answered, with no sample.
+    NoData,
+    /// The newest sample is older than the metric's `max_age`.
+    Stale {
+        /// Its age.
+        #[serde(serialize_with = "seconds")]
+        age: Duration,
+    },
+    /// The source answered with NaN or an infinity.
+    NotFinite,
+    /// The source answered with several series where one was asked for.
+    ManySeries {
+        /// How many.
+        count: usize,
+    },
+    /// The source did not answer, or with something else.
+    Failed {
+        /// What went wrong.
+        failure: Failure,
+    },
+}
+
+impl Measurement {
+    /// A [`Measurement::Value`] with this number, or [`Measurement::NotFinite`].
+    pub fn of(value: f64, age: Option<Duration>) -> Self {
+        if value.is_finite() { Self::Value { value, age } } else { Self::NotFinite }
+    }
+
+    /// The same, or [`Measurement::Stale`] when its newest sample is older than `max_age`.
+    #[must_use]
+    pub fn within(self, max_age: Duration) -> Self {
+        match self {
+            Self::Value { age: Some(age), .. } if age > max_age => Self::Stale { age },
+            other => other,
+        }
+    }
+
+    /// A bounded word for logs and metric labels.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Value { .. } => "value",
+            Self::NoData => "no-data",
+            Self::Stale { .. } => "stale",
+            Self::NotFinite => "not-finite",
+            Self::ManySeries { .. } => "many-series",
+            Self::Failed { failure } => failure.label(),
+        }
+    }
+}
+
+/// Why a source gave no measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Failure {
+    /// No answer within the deadline.
+    Timeout,
+    /// No connection: refused, reset, name not found, TLS failed.
+    Unreachable,
+    /// The server redirected; redirects are not followed.
+    Redirected,
+    /// The server refused our credentials (401 or 403).
+    Denied,
+    /// Another HTTP error.
+    Status {
+        /// The HTTP status code.
+        code: u16,
+    },
+    /// The server could not run the query.
+    QueryRejected,
+    /// The body was not what the protocol says.
+    Malformed,
+    /// The body was larger than the cap.
+    TooLarge,
+    /// The answer was of another type than asked for (a string, a range).
+    WrongType,
+}
+
+impl Failure {
+    /// A bounded word for logs and metric labels.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::Redirected => "redirected",
+            Self::Denied => "denied",
+            Self::Status { .. } => "http-status",
+            Self::QueryRejected => "query-rejected",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too-large",
+            Self::WrongType => "wrong-type",
+        }
+    }
+}
+
+/// An Auto Scaling group as it was described, with its instances.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// Desired capacity.
+    pub desired: Capacity,
+    /// The group's own `MinSize`.
+    pub min: Capacity,
+    /// The group's own `MaxSize`.
+    pub max: Capacity,
+    /// The group's own default instance warm-up.
+    pub default_warm_up: Option<Duration>,
+    /// Every instance that the group lists.
+    pub instances: Vec<Instance>,
+    /// Suspended processes that matter here.
+    pub suspended: Suspended,
+    /// An instance refresh is running.
+    pub refreshing: bool,
+    /// Launches fail: the newest launch activity failed and the group is short of its desired capacity.
+    pub launch_failure: Option<LaunchFailure>,
+    /// Who else would scale the group.
+    pub rivals: Rivals,
+}
+
+/// One instance of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// `i-…`
+    pub id: Arc<str>,
+    /// Where it stands.
+    pub lifecycle: Lifecycle,
+    /// The group's health check passes.
+    pub healthy: bool,
+    /// When it went into service; `None` where that was before anybody looked.
+    pub in_service_since: Option<Timestamp>,
+    /// Capacity units that it counts for; 1 unless the group weighs its instances.
+    pub weight: Capacity,
+}
+
+/// The lifecycle states of Auto Scaling, by what they mean for capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// `Pending`, `Pending:Wait`, `Pending:Proceed`: launched, counts towards desired.
+    Pending,
+    /// `InService`.
+    InService,
+    /// `Terminating…`, `Terminated`.
+    Terminating,
+    /// Standby, detached, warm pool and states not known today: not capacity of the group.
+    Other,
+}
+
+/// Suspended processes that change what a scale action does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Suspended {
+    /// `Launch`: a scale-out would launch nothing.
+    pub launch: bool,
+    /// `Terminate`: a scale-in would terminate nothing.
+    pub terminate: bool,
+}
+
+/// The newest failed launch of a group that is short of capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LaunchFailure {
+    /// When the activity failed.
+    pub at: Timestamp,
+    /// AWS had no capacity of that type (`InsufficientInstanceCapacity` and its like), rather than another fault.
+    pub insufficient_capacity: bool,
+}
+
+/// What else is set up to change the group's desired capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rivals {
+    /// Nobody has looked yet, or the look failed.
+    Unknown,
+    /// Nothing.
+    None,
+    /// An enabled target-tracking, step, simple or predictive scaling policy.
+    ScalingPolicy,
+    /// A scheduled action.
+    ScheduledAction,
+    /// The group's `Operator`: only that service may change it.
+    Operator,
+}
+
+/// The counts of a group that a decision is made from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct GroupStatus {
+    /// Desired capacity.
+    pub desired: Capacity,
+    /// The group's own `MinSize`.
+    pub min: Capacity,
+    /// The group's own `MaxSize`.
+    pub max: Capacity,
+    /// In service.
+    pub in_service: Capacity,
+    /// In service and past warm-up.
+    pub warm: Capacity,
+    /// Launched, not yet in service.
+    pub pending: Capacity,
+    /// In service and healthy.
+    pub healthy: Capacity,
+    /// Suspended processes.
+    pub suspended: Suspended,
+    /// An instance refresh is running.
+    pub refreshing: bool,
+    /// Launches fail.
+    pub launch_failure: Option<LaunchFailure>,
+    /// Who else would scale the group.
+    pub rivals: Rivals,
+}
+
+impl Group {
+    /// The counts at `now`. `warm_up` is the policy's own, if it has one.
+    pub fn status(&self, warm_up: Option<Duration>, now: Timestamp) -> GroupStatus {
+        let warm_up = warm_up.or(self.default_warm_up).unwrap_or(DEFAULT_WARM_UP);
+        let sum = |count: &dyn Fn(&Instance) -> bool| {
+            self.instances.iter().filter(|i| count(i)).fold(Capacity::ZERO, |sum, i| sum.plus(i.weight))
+        };
+        let in_service = |i: &Instance| i.lifecycle == Lifecycle::InService;
+        let warm =
+            |i: &Instance| in_service(i) && i.in_service_since.is_none_or(|since| elapsed(since, now) >= warm_up);
+        GroupStatus {
+            desired: self.desired,
+            min: self.min,
+            max: self.max,
+            in_service: sum(&in_service),
+            warm: sum(&warm),
+            pending: sum(&|i| i.lifecycle == Lifecycle::Pending),
+            healthy: sum(&|i| in_service(i) && i.healthy),
+            suspended: self.suspended,
+            refreshing: self.refreshing,
+            launch_failure: self.launch_failure,
+            rivals: self.rivals,
+        }
+    }
+}
+
+/// Everything that one evaluation sees.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Observation {
+    /// One for each metric of the policy, in its order.
+    pub measurements: ArrayVec<Measurement, MAX_METRICS>,
+    /// The group; `None` when it could not be described.
+    pub group: Option<GroupStatus>,
+}
+
+fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
+
+#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
+fn optional_seconds<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(|d| d.as_secs_f64()).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(lifecycle: Lifecycle, in_service_since: Option<Timestamp>) -> Instance {
+        Instance { id: "i-1".into(), lifecycle, healthy: true, in_service_since, weight: Capacity::new(1) }
+    }
+
+    #[test]
+    fn an_instance_is_warm_once_it_has_been_in_service_for_the_warm_up() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let group = Group {
+            desired: Capacity::new(3),
+            min: Capacity::new(1),
+            max: Capacity::new(9),
+            default_warm_up: None,
+            instances: vec![
+                instance(Lifecycle::InService, None),
+                instance(Lifecycle::InService, Some(at(100))),
+                instance(Lifecycle::Pending, None),
+                instance(Lifecycle::Other, None),
+            ],
+            suspended: Suspended::default(),
+            refreshing: false,
+            launch_failure: None,
+            rivals: Rivals::None,
+        };
+        let warm = |own, now| group.status(own, at(now)).warm.get();
+        assert_eq!(warm(None, 159), 1);
+        assert_eq!(warm(None, 160), 2);
+        assert_eq!(warm(Some(Duration::from_secs(10)), 110), 2);
+        assert_eq!(group.status(None, at(160)).in_service.get(), 2);
+        assert_eq!(group.status(None, at(160)).pending.get(), 1);
+    }
+}
