@@ -1,0 +1,288 @@
+//! The rules of a decision, one by one: what is seen goes in, the capacity and its reason come out.
+
+mod fixture;
+
+use std::time::Duration;
+
+use fixture::{Fleet, group, metric, policy, value};
+use setpoint::control::{Guard, Outcome, Reason};
+use setpoint::observation::{Failure, LaunchFailure, Measurement, Rivals, Suspended};
+use setpoint::policy::{Capacity, MaxDrop, MetricKind, Mode, PerDirection, StepLimit};
+
+#[test]
+fn cpu_at_90_against_70_on_four_makes_six() {
+    let mut fleet = Fleet::new(policy());
+    assert_eq!(fleet.at(0).sees(value(0.9)), 6);
+    assert!(fleet.because().contains("cpu at 0.900 against 0.700 asks for 6"), "{}", fleet.because());
+}
+
+#[test]
+fn bad_input_holds_and_says_what_it_was() {
+    let bad = [
+        (Measurement::NoData, "no data"),
+        (Measurement::NotFinite, "not a finite number"),
+        (Measurement::ManySeries { count: 2 }, "2 series"),
+        (Measurement::Stale { age: Duration::from_secs(600) }, "600 s old"),
+        (Measurement::Failed { failure: Failure::Timeout }, "timeout"),
+        (Measurement::Value { value: f64::NAN, age: None }, "not a finite number"),
+        (Measurement::Value { value: -1.0, age: None }, "below zero"),
+    ];
+    for (measurement, sentence) in bad {
+        let mut fleet = Fleet::new(policy()).warmed_up();
+        assert_eq!(fleet.at(600).sees(measurement), 4, "{measurement:?}");
+        assert!(fleet.says(sentence), "{measurement:?}: {:?}", fleet.reasons());
+    }
+}
+
+#[test]
+fn one_invalid_metric_bars_scale_in_but_not_scale_out() {
+    let mut rules = policy();
+    rules.metrics.push(metric("p99", MetricKind::Latency, 0.5));
+    let mut fleet = Fleet::new(rules.clone()).warmed_up_with(&[value(0.1), value(0.1)]);
+    assert_eq!(fleet.at(600).sees_all(&[value(0.1), Measurement::NoData]), 4);
+    assert!(fleet.says("p99 has no valid value: no data"), "{:?}", fleet.reasons());
+    assert_eq!(fleet.at(615).sees_all(&[value(0.9), Measurement::NoData]), 6);
+}
+
+#[test]
+fn after_an_outage_scale_in_waits_for_a_full_window_of_good_data() {
+    let mut fleet = Fleet::new(policy()).warmed_up();
+    for second in (600..900).step_by(15) {
+        assert_eq!(fleet.at(second).sees(Measurement::NoData), 4);
+    }
+    for second in (900..1185).step_by(15) {
+        assert_eq!(fleet.at(second).sees(value(0.1)), 4, "at {second}");
+    }
+    assert_eq!(fleet.at(1200).sees(value(0.1)), 3);
+}
+
+#[test]
+fn scale_in_waits_for_the_highest_recommendation_of_the_window() {
+    let mut fleet = Fleet::new(policy()).warmed_up_with(&[value(0.7)]);
+    for second in (600..885).step_by(15) {
+        assert_eq!(fleet.at(second).sees(value(0.2)), 4, "at {second}");
+    }
+    assert_eq!(fleet.at(900).sees(value(0.2)), 3, "one instance is 20 % of four, rounded up");
+}
+
+#[test]
+fn nothing_is_removed_before_a_full_window_was_seen() {
+    let mut fleet = Fleet::new(policy());
+    for second in (0..300).step_by(15) {
+        assert_eq!(fleet.at(second).sees(value(0.1)), 4, "at {second}");
+    }
+    assert_eq!(fleet.at(300).sees(value(0.1)), 3);
+}
+
+#[test]
+fn scale_out_is_limited_to_the_step_of_its_period() {
+    let mut rules = policy();
+    rules.step.out =
+        Some(StepLimit { percent: None, count: Some(Capacity::new(2)), per: Duration::from_mins(1) });
+    rules.metrics = vec![metric("requests", MetricKind::Total, 140.0)];
+    let mut fleet = Fleet::new(rules);
+    assert_eq!(fleet.at(0).sees(value(1400.0)), 6);
+    fleet.applied(Outcome::Applied);
+    assert_eq!(fleet.at(45).sees(value(1400.0)), 6);
+    assert!(fleet.says("step limit"), "{:?}", fleet.reasons());
+    assert_eq!(fleet.at(60).sees(value(1400.0)), 8);
+}
+
+#[test]
+fn only_what_was_or_may_have_been_applied_starts_a_cooldown() {
+    let check = |outcome, rests: bool| {
+        let mut fleet = Fleet::new(policy());
+        fleet.at(0).sees(value(0.8));
+        fleet.applied(outcome);
+        fleet.group.desired = Capacity::new(4);
+        let next = fleet.at(15).sees(value(0.8));
+        assert_eq!(next, if rests { 4 } else { 5 }, "{outcome:?}");
+    };
+    check(Outcome::Applied, true);
+    check(Outcome::Unknown, true);
+    check(Outcome::Rejected(setpoint::control::Rejection::Throttled), false);
+    check(Outcome::NoOp, false);
+}
+
+#[test]
+fn capacity_on_its_way_is_neither_repeated_nor_cancelled() {
+    let mut fleet = Fleet::new(policy());
+    assert_eq!(fleet.at(0).sees(value(0.9)), 6);
+    fleet.applied(Outcome::Applied);
+    for second in (15..120).step_by(15) {
+        assert_eq!(fleet.at(second).sees(value(0.9)), 6, "at {second}");
+    }
+    assert_eq!(fleet.at(120).sees(value(0.3)), 6, "no scale-in while two are booting");
+}
+
+#[test]
+fn a_saturated_utilization_is_probed_once_a_minute() {
+    let mut rules = policy();
+    rules.cooldown.out = Duration::ZERO;
+    let mut fleet = Fleet::new(rules);
+    assert_eq!(fleet.at(0).sees(value(1.0)), 6);
+    fleet.applied(Outcome::Applied);
+    assert_eq!(fleet.at(45).sees(value(1.0)), 6);
+    assert_eq!(fleet.at(60).sees(value(1.0)), 9);
+}
+
+#[test]
+fn insufficient_capacity_holds_both_ways() {
+    let mut fleet = Fleet::new(policy()).warmed_up();
+    fleet.group.in_service = Capacity::new(3);
+    fleet.group.warm = Capacity::new(3);
+    fleet.group.healthy = Capacity::new(3);
+    let failure = LaunchFailure { at: Fleet::moment(590), insufficient_capacity: true };
+    fleet.group.launch_failure = Some(failure);
+    assert_eq!(fleet.at(600).sees(value(1.0)), 4, "never ratchet up");
+    assert!(fleet.says("insufficient capacity"), "{:?}", fleet.reasons());
+    for second in (615..1500).step_by(15) {
+        assert_eq!(fleet.at(second).sees(value(0.1)), 4, "never lower to clean up, at {second}");
+    }
+}
+
+#[test]
+fn every_guard_bars_scale_in_by_its_name() {
+    let check = |change: fn(&mut Fleet), expected: fn(&Guard) -> bool| {
+        let mut fleet = Fleet::new(policy()).warmed_up();
+        change(&mut fleet);
+        assert_eq!(fleet.at(600).sees(value(0.1)), 4);
+        let named = |reason: &Reason| matches!(reason, Reason::Vetoed { guard } if expected(guard));
+        assert!(fleet.reasons().iter().any(named), "{:?}", fleet.reasons());
+    };
+    let free = Fleet::new(policy()).warmed_up().at(600).sees(value(0.1));
+    assert_eq!(free, 3, "without a guard it would scale in");
+    check(|f| f.group.pending = Capacity::new(1), |g| matches!(g, Guard::CapacityPending { .. }));
+    check(|f| f.group.warm = Capacity::new(3), |g| matches!(g, Guard::CapacityPending { .. }));
+    check(|f| f.group.healthy = Capacity::new(3), |g| matches!(g, Guard::Unhealthy { .. }));
+    check(
+        |f| f.group.suspended = Suspended { terminate: true, launch: false },
+        |g| matches!(g, Guard::TerminateSuspended),
+    );
+    check(|f| f.group.refreshing = true, |g| matches!(g, Guard::Refreshing));
+}
+
+#[test]
+fn a_metric_above_its_target_bars_scale_in() {
+    let mut rules = policy();
+    rules.metrics.push(metric("p99", MetricKind::Latency, 0.5));
+    let mut fleet = Fleet::new(rules).warmed_up_with(&[value(0.1), value(0.1)]);
+    // A latency this close to its target asks for no whole instance, and still nothing may be removed.
+    assert!(fleet.at(600).sees_all(&[value(0.1), value(0.501)]) >= 4);
+}
+
+#[test]
+fn a_collapse_of_demand_is_taken_for_an_outage_upstream() {
+    let mut rules = policy();
+    rules.max_drop = Some(MaxDrop { ratio: 0.5, per: Duration::from_mins(30) });
+    let mut fleet = Fleet::new(rules).warmed_up_with(&[value(0.7)]);
+    for second in (600..1800).step_by(15) {
+        assert_eq!(fleet.at(second).sees(value(0.05)), 4, "at {second}");
+    }
+    assert!(fleet.says("collapsed"), "{:?}", fleet.reasons());
+}
+
+#[test]
+fn modes_decide_but_do_not_act() {
+    let check = |mode, seen: f64, expected: u32, sentence: &str| {
+        let mut rules = policy();
+        rules.mode = mode;
+        let mut fleet = Fleet::new(rules).warmed_up();
+        assert_eq!(fleet.at(600).sees(value(seen)), expected, "{mode}");
+        assert!(fleet.because().contains(sentence), "{mode}: {}", fleet.because());
+    };
+    check(Mode::Observe, 0.9, 4, "would set 6, but the policy only observes");
+    check(Mode::Paused, 0.9, 4, "would set 6, but the policy is paused");
+    check(Mode::ScaleOutOnly, 0.9, 6, "asks for 6");
+    check(Mode::ScaleOutOnly, 0.1, 4, "would set 3, but the policy may only scale out");
+}
+
+#[test]
+fn a_contested_group_is_only_observed_unless_the_policy_takes_over() {
+    let check = |rivals, takeover, expected| {
+        let mut rules = policy();
+        rules.takeover = takeover;
+        let mut fleet = Fleet::new(rules);
+        fleet.group.rivals = rivals;
+        assert_eq!(fleet.at(0).sees(value(0.9)), expected, "{rivals:?}, takeover {takeover}");
+    };
+    check(Rivals::None, false, 6);
+    check(Rivals::Unknown, false, 4);
+    check(Rivals::ScalingPolicy, false, 4);
+    check(Rivals::ScalingPolicy, true, 6);
+    check(Rivals::ScheduledAction, true, 6);
+    check(Rivals::Operator, true, 4);
+}
+
+#[test]
+fn bounds_are_restored_in_spite_of_cooldown() {
+    let mut fleet = Fleet::new(policy());
+    fleet.at(0).sees(value(0.9));
+    fleet.applied(Outcome::Applied);
+    fleet.group = group(1);
+    assert_eq!(fleet.at(15).sees(value(0.1)), 2, "raised to min at once");
+}
+
+#[test]
+fn a_lowered_maximum_is_approached_in_steps() {
+    let mut fleet = Fleet::new(policy());
+    fleet.group = group(20);
+    fleet.group.max = Capacity::new(100);
+    assert_eq!(fleet.at(0).sees(value(0.7)), 16, "20 % of twenty, although max is ten");
+    fleet.applied(Outcome::Applied);
+    fleet.settle_in();
+    assert_eq!(fleet.at(60).sees(value(0.9)), 12);
+    assert_eq!(fleet.at(75).sees(Measurement::NoData), 16, "but not on bad data");
+}
+
+#[test]
+fn the_groups_own_bounds_hold_as_well() {
+    let mut fleet = Fleet::new(policy());
+    fleet.group.max = Capacity::new(5);
+    assert_eq!(fleet.at(0).sees(value(0.9)), 5);
+    assert!(fleet.because().contains("the group's maximum of 5"), "{}", fleet.because());
+}
+
+#[test]
+fn a_total_is_demand_whatever_the_fleet_serves() {
+    let mut rules = policy();
+    rules.metrics = vec![metric("requests", MetricKind::Total, 140.0)];
+    rules.max = Capacity::new(100);
+    rules.step.out = None;
+    let mut fleet = Fleet::new(rules);
+    assert_eq!(fleet.at(0).sees(value(1740.0)), 13);
+}
+
+#[test]
+fn percent_metrics_know_their_full_scale() {
+    let mut rules = policy();
+    rules.metrics = vec![metric("cpu", MetricKind::Utilization, 70.0)];
+    let mut fleet = Fleet::new(rules);
+    assert_eq!(fleet.at(0).sees(value(90.0)), 6);
+    assert_eq!(Fleet::new(fleet.policy.clone()).at(0).sees(value(97.0)), 6);
+}
+
+#[test]
+fn an_unknown_group_is_left_alone() {
+    let mut fleet = Fleet::new(policy());
+    assert_eq!(fleet.at(0).sees_no_group(), None);
+    assert!(fleet.says("could not be described"));
+}
+
+#[test]
+fn tolerance_keeps_a_dead_band_each_way() {
+    let mut rules = policy();
+    rules.max = Capacity::new(100);
+    rules.tolerance = PerDirection { out: 0.1, inward: 0.08 };
+    rules.step = PerDirection::default();
+    let check = |seen: f64, expected: u32| {
+        let mut fleet = Fleet::new(rules.clone());
+        fleet.group = group(50);
+        fleet = fleet.warmed_up_with(&[value(seen)]);
+        assert_eq!(fleet.at(600).sees(value(seen)), expected, "{seen}");
+    };
+    check(0.75, 50);
+    check(0.80, 58);
+    check(0.66, 50);
+    check(0.60, 43);
+}
