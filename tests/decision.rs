@@ -77,8 +77,7 @@ fn nothing_is_removed_before_a_full_window_was_seen() {
 #[test]
 fn scale_out_is_limited_to_the_step_of_its_period() {
     let mut rules = policy();
-    rules.step.out =
-        Some(StepLimit { percent: None, count: Some(Capacity::new(2)), per: Duration::from_mins(1) });
+    rules.step.out = Some(StepLimit { percent: None, count: Some(Capacity::new(2)), per: Duration::from_mins(1) });
     rules.metrics = vec![metric("requests", MetricKind::Total, 140.0)];
     let mut fleet = Fleet::new(rules);
     assert_eq!(fleet.at(0).sees(value(1400.0)), 6);
