@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::policy::{Capacity, MAX_METRICS};
 
 /// Assumed when neither the policy nor the group says how long an instance warms up.
-pub const DEFAULT_WARM_UP: Duration = Duration::from_secs(60);
+pub const DEFAULT_WARM_UP: Duration = Duration::from_mins(1);
 
 /// Time from `since` to `now`; zero when the clock was set back.
 pub fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
@@ -272,7 +272,7 @@ pub struct Observation {
     pub group: Option<GroupStatus>,
 }
 
-fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(duration.as_secs_f64())
 }
 

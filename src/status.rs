@@ -1,1 +1,254 @@
-//! Not yet built.
+//! The snapshot that `daemon` publishes and `api` reads. It holds no handle to anything that acts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::control::{Decision, Evaluation, Outcome};
+use crate::observation::{GroupStatus, Measurement, elapsed, seconds};
+use crate::policy::{Capacity, MetricKind, Mode, Policy};
+
+/// A lane that has finished no cycle for this many intervals is not ready.
+const PATIENCE: u32 = 3;
+
+/// Everything that the daemon tells about itself at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Snapshot {
+    /// When the daemon started.
+    pub started: Timestamp,
+    /// The configuration in force.
+    pub configuration: Configuration,
+    /// The lanes, by name.
+    pub lanes: BTreeMap<Arc<str>, LaneStatus>,
+    /// The policies, by name.
+    #[serde(skip)]
+    pub policies: BTreeMap<Arc<str>, Arc<PolicyStatus>>,
+}
+
+/// The configuration in force, and what became of the last attempt to replace it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Configuration {
+    /// Where it was read.
+    pub file: String,
+    /// When it came into force.
+    pub loaded: Timestamp,
+    /// Why the last reload was refused; `None` when it was not.
+    pub reload_error: Option<String>,
+    /// Reloads that were refused since the start.
+    pub reloads_refused: u64,
+}
+
+/// One lane: the policies that are evaluated together.
+#[derive(Clone, Debug, Serialize)]
+pub struct LaneStatus {
+    /// The AWS region, if the configuration names one.
+    pub region: Option<Arc<str>>,
+    /// Time between two cycles.
+    #[serde(serialize_with = "seconds")]
+    pub interval: Duration,
+    /// Number of policies.
+    pub policies: usize,
+    /// When the lane was started.
+    pub started: Timestamp,
+    /// When the last cycle was finished.
+    pub finished: Option<Timestamp>,
+    /// How long the last cycle took.
+    #[serde(serialize_with = "seconds")]
+    pub took: Duration,
+    /// Cycles finished since the lane was started.
+    pub cycles: u64,
+}
+
+/// What is known of one policy.
+#[derive(Clone, Debug, Serialize)]
+pub struct PolicyStatus {
+    /// The policy's name.
+    pub name: Arc<str>,
+    /// Its group.
+    pub asg: Arc<str>,
+    /// The group's region, if the configuration names one.
+    pub region: Option<Arc<str>>,
+    /// What Setpoint may do.
+    pub mode: Mode,
+    /// The policy's least capacity.
+    pub min: Capacity,
+    /// The policy's most capacity.
+    pub max: Capacity,
+    /// Time between two evaluations.
+    #[serde(serialize_with = "seconds")]
+    pub interval: Duration,
+    /// The metrics, in the order of the configuration.
+    pub metrics: Vec<MetricStatus>,
+    /// The group's counts, if it could be described.
+    pub group: Option<GroupStatus>,
+    /// Why the group could not be described, or what is wrong with its launches.
+    pub group_detail: Option<String>,
+    /// The last evaluation.
+    pub evaluation: Option<Evaluation>,
+    /// The reason that had the last word, as a sentence.
+    pub because: Option<String>,
+    /// The last attempt to change the desired capacity.
+    pub last_action: Option<Action>,
+    /// Counts since the policy was started.
+    pub counters: Counters,
+}
+
+/// One metric of a policy.
+#[derive(Clone, Debug, Serialize)]
+pub struct MetricStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What the number means.
+    pub kind: MetricKind,
+    /// The value to keep.
+    pub target: f64,
+    /// What was read last.
+    pub measurement: Option<Measurement>,
+    /// What the source had to say.
+    pub detail: Option<String>,
+}
+
+/// An attempt to change the desired capacity.
+#[derive(Clone, Debug, Serialize)]
+pub struct Action {
+    /// When it was made.
+    pub at: Timestamp,
+    /// The desired capacity before.
+    pub from: Capacity,
+    /// The desired capacity that was asked for.
+    pub to: Capacity,
+    /// Why, as a sentence.
+    pub because: String,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// What AWS said, if it refused.
+    pub error: Option<String>,
+}
+
+/// Counts since a policy was started.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Counters {
+    /// Evaluations.
+    pub evaluations: u64,
+    /// Evaluations that failed from a fault of our own.
+    pub failures: u64,
+    /// Attempts to change the desired capacity, by direction and outcome.
+    #[serde(skip)]
+    pub actions: BTreeMap<(&'static str, &'static str), u64>,
+    /// Measurements that were no value, by metric and kind.
+    #[serde(skip)]
+    pub invalid: BTreeMap<(Arc<str>, &'static str), u64>,
+    /// Group descriptions that failed.
+    pub describe_failures: u64,
+}
+
+impl PolicyStatus {
+    /// The status of a policy that has not been evaluated yet.
+    pub fn new(policy: &Policy) -> Self {
+        let metric = |metric: &crate::policy::Metric| MetricStatus {
+            name: metric.name.clone(),
+            kind: metric.kind,
+            target: metric.target,
+            measurement: None,
+            detail: None,
+        };
+        Self {
+            name: policy.name.clone(),
+            asg: policy.asg.clone(),
+            region: policy.region.clone(),
+            mode: policy.mode,
+            min: policy.min,
+            max: policy.max,
+            interval: policy.interval,
+            metrics: policy.metrics.iter().map(metric).collect(),
+            group: None,
+            group_detail: None,
+            evaluation: None,
+            because: None,
+            last_action: None,
+            counters: Counters::default(),
+        }
+    }
+
+    /// What the last evaluation decided.
+    pub fn decision(&self) -> Option<Decision> {
+        self.evaluation.as_ref().map(|evaluation| evaluation.decision)
+    }
+}
+
+impl Snapshot {
+    /// A daemon that has just started.
+    pub fn new(file: String, now: Timestamp) -> Self {
+        let configuration = Configuration { file, loaded: now, reload_error: None, reloads_refused: 0 };
+        Self { started: now, configuration, lanes: BTreeMap::new(), policies: BTreeMap::new() }
+    }
+
+    /// Whether every lane has finished a cycle lately.
+    ///
+    /// # Errors
+    /// A sentence that names the first lane that has not.
+    pub fn readiness(&self, now: Timestamp) -> Result<(), String> {
+        if self.lanes.is_empty() {
+            return Err("no lane has been started yet".into());
+        }
+        self.lanes.iter().try_for_each(|(name, lane)| match lane.finished {
+            None => Err(format!("lane {name} has not finished a cycle yet")),
+            Some(finished) if elapsed(finished, now) > lane.interval * PATIENCE => {
+                Err(format!("lane {name} has finished no cycle since {finished}"))
+            }
+            Some(_) => Ok(()),
+        })
+    }
+}
+
+/// Where the daemon publishes.
+#[derive(Clone, Debug)]
+pub struct Board(Arc<watch::Sender<Snapshot>>);
+
+impl Board {
+    /// A board that shows `snapshot`.
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self(Arc::new(watch::Sender::new(snapshot)))
+    }
+
+    /// Changes what is shown, in one step.
+    pub fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
+        self.0.send_modify(change);
+    }
+
+    /// A reader of this board.
+    pub fn reader(&self) -> watch::Receiver<Snapshot> {
+        self.0.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_is_ready_while_every_lane_finishes_cycles() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut snapshot = Snapshot::new("setpoint.toml".into(), at(0));
+        assert!(snapshot.readiness(at(0)).is_err());
+        let lane = LaneStatus {
+            region: None,
+            interval: Duration::from_secs(15),
+            policies: 1,
+            started: at(0),
+            finished: None,
+            took: Duration::ZERO,
+            cycles: 0,
+        };
+        snapshot.lanes.insert("a".into(), LaneStatus { finished: Some(at(100)), ..lane.clone() });
+        assert_eq!(snapshot.readiness(at(145)), Ok(()));
+        assert!(snapshot.readiness(at(146)).is_err());
+        snapshot.lanes.insert("b".into(), lane);
+        assert!(snapshot.readiness(at(110)).unwrap_err().contains("lane b"));
+    }
+}

@@ -1,1 +1,18 @@
-//! Not yet built.
+//! The core: from what was seen to what should be done, and why.
+//!
+//! Pure, synchronous and total. It reads no clock, no network and no file, holds no lock, logs nothing and cannot fail;
+//! the same policy, state and observation always give the same evaluation. The daemon, the simulator and the replay of
+//! history all decide with it.
+
+mod evaluation;
+mod latency;
+mod pid;
+mod reason;
+mod stages;
+mod state;
+mod window;
+
+pub use evaluation::{Decision, Evaluation, Recommendation, Stage, StageName, StatedReason};
+pub use reason::{Bound, Direction, Guard, Reason};
+pub use stages::evaluate;
+pub use state::{ControllerState, Outcome, Rejection, settle};

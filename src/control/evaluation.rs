@@ -1,0 +1,129 @@
+//! The record of one evaluation: what the log line, the API, the web page and `explain` all show.
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::reason::Reason;
+use crate::observation::Observation;
+use crate::policy::{Capacity, MAX_METRICS};
+
+/// Stages of a decision.
+pub const STAGES: usize = 9;
+
+/// Most reasons of one evaluation: two a metric, and every stage and guard once, with room to spare.
+pub const MAX_REASONS: usize = 3 * MAX_METRICS;
+
+/// What to do with the desired capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum Decision {
+    /// Set it.
+    Scale {
+        /// The desired capacity that was seen.
+        from: Capacity,
+        /// The desired capacity to set.
+        to: Capacity,
+    },
+    /// Leave it.
+    Hold,
+}
+
+/// The capacity that one metric asks for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Recommendation {
+    /// The metric's name.
+    pub metric: Arc<str>,
+    /// The measured value, in the metric's unit.
+    pub value: f64,
+    /// The value to keep.
+    pub target: f64,
+    /// The load in instances' worth of work at target; `None` for latency, which says nothing about load.
+    pub demand: Option<f64>,
+    /// Instances, before rounding.
+    pub capacity: f64,
+    /// Instances.
+    pub rounded: Capacity,
+}
+
+/// One step of the decision, in the order in which the steps are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StageName {
+    /// Is every metric a finite, fresh, single number?
+    Validity,
+    /// One recommendation a metric; the highest wins.
+    Controller,
+    /// Inside the dead band, keep.
+    Tolerance,
+    /// Act on what has stood for a while.
+    Stabilization,
+    /// Absolute and percent limits per period.
+    Step,
+    /// The policy's and the group's own bounds.
+    Bounds,
+    /// Rest after a scale event.
+    Cooldown,
+    /// Named vetoes.
+    Guards,
+    /// What the owner allows.
+    Mode,
+}
+
+/// The number that went into a stage and the one that came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Stage {
+    /// The step.
+    pub stage: StageName,
+    /// Capacity before it.
+    #[serde(rename = "in")]
+    pub before: Capacity,
+    /// Capacity after it.
+    #[serde(rename = "out")]
+    pub after: Capacity,
+}
+
+/// A reason, with the stage that gave it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StatedReason {
+    /// Who says so.
+    pub stage: StageName,
+    /// What it says.
+    #[serde(flatten)]
+    pub reason: Reason,
+}
+
+/// One evaluation of one policy, from top to bottom.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// The policy's name.
+    pub policy: Arc<str>,
+    /// When.
+    pub at: Timestamp,
+    /// What was seen.
+    pub observation: Observation,
+    /// What each valid metric asks for.
+    pub recommendations: ArrayVec<Recommendation, MAX_METRICS>,
+    /// Each stage's numbers; empty when the group is unknown.
+    pub stages: ArrayVec<Stage, STAGES>,
+    /// What to do.
+    pub decision: Decision,
+    /// Why, in the order of the stages.
+    pub reasons: ArrayVec<StatedReason, MAX_REASONS>,
+}
+
+impl Evaluation {
+    /// The capacity that the controller asked for, before any stage after it.
+    pub fn recommended(&self) -> Option<Capacity> {
+        self.recommendations.iter().map(|r| r.rounded).max()
+    }
+
+    /// The reason that had the last word: of the last stage that changed the number, else the first one given.
+    pub fn last_word(&self) -> Option<&Reason> {
+        let decisive = self.stages.iter().rev().find(|s| s.before != s.after).map(|s| s.stage);
+        let stated = decisive.and_then(|stage| self.reasons.iter().find(|r| r.stage == stage));
+        stated.or(self.reasons.first()).map(|r| &r.reason)
+    }
+}

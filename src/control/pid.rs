@@ -1,0 +1,165 @@
+//! Incremental PID in the log domain of demand.
+//!
+//! With `u` the logarithm of the capacity asked for and `x` that of the demand, the error is `x - u`: in logarithms a
+//! utilization plant has gain −1 at every fleet size, so one set of gains serves 2 instances and 2,000. The group
+//! itself is the integrator: `u` is clamped to the bounds and re-anchored to what the group really has, so it can't
+//! wind up, and a restart is bumpless.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::observation::elapsed;
+use crate::policy::{Capacity, Gains};
+
+/// Time constant of the filter on the slope of demand.
+const SLOPE_FILTER: Duration = Duration::from_mins(1);
+
+/// The most that the derivative may add: half as much again.
+const MOST_LEAD: f64 = 1.5;
+
+/// Stands for no demand at all, whose logarithm does not exist; rounds to no instances.
+const LEAST: f64 = 0.01;
+
+/// What the controller of one metric remembers: nothing before its first evaluation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PidMemory(Option<Last>);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Last {
+    at: Timestamp,
+    /// The desired capacity that the group had.
+    desired: Capacity,
+    /// Logarithm of the capacity asked for.
+    u: f64,
+    /// The error.
+    e: f64,
+    /// Logarithm of demand.
+    x: f64,
+    /// Filtered slope of `x`, per second.
+    slope: f64,
+}
+
+/// The limits within which a controller may ask.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub min: Capacity,
+    pub max: Capacity,
+}
+
+/// `ln(value)`, with [`LEAST`] for nothing.
+pub fn log(value: f64) -> f64 {
+    value.max(LEAST).ln()
+}
+
+impl Limits {
+    /// `u` within the logarithms of the limits.
+    pub fn clamp(self, u: f64) -> f64 {
+        u.min(log(self.max.as_f64())).max(log(self.min.as_f64()))
+    }
+}
+
+/// The capacity, in instances before rounding, that `demand` (finite, not negative) asks for.
+pub fn ask(
+    gains: Gains,
+    limits: Limits,
+    memory: &mut PidMemory,
+    demand: f64,
+    desired: Capacity,
+    now: Timestamp,
+) -> f64 {
+    let x = log(demand);
+    let before = memory.0.take().map(|last| last.anchored(desired));
+    let anchor = before.as_ref().map_or_else(|| log(desired.as_f64()), |last| last.u);
+    let e = x - anchor;
+    let change = before.as_ref().map_or(0.0, |last| e - last.e);
+    let u = limits.clamp(anchor + gains.kp * change + gains.ki * e);
+    let slope = before.as_ref().map_or(0.0, |last| last.slope_towards(x, now));
+    memory.0 = Some(Last { at: now, desired, u, e, x, slope });
+    let lead = (gains.kd * slope).clamp(0.0, MOST_LEAD.ln());
+    (u + lead).exp()
+}
+
+impl Last {
+    /// The same memory, with `u` at what the group has where that is not what was asked for.
+    fn anchored(self, desired: Capacity) -> Self {
+        let kept = desired == self.desired || Capacity::ceil(self.u.exp()) == Some(desired);
+        if kept { self } else { Self { u: log(desired.as_f64()), ..self } }
+    }
+
+    /// The slope of `x`, filtered in first order.
+    fn slope_towards(&self, x: f64, now: Timestamp) -> f64 {
+        let seconds = elapsed(self.at, now).as_secs_f64();
+        if seconds == 0.0 {
+            return self.slope;
+        }
+        let weight = seconds / (SLOPE_FILTER.as_secs_f64() + seconds);
+        self.slope + weight * ((x - self.x) / seconds - self.slope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { min: Capacity::new(1), max: Capacity::new(1000) };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn with_ki_of_one_it_is_the_ratio_rule_at_every_size() {
+        let gains = Gains { kp: 0.0, ki: 1.0, kd: 0.0 };
+        for (warm, utilization) in [(2.0, 0.9), (20.0, 0.35), (200.0, 0.77)] {
+            let demand: f64 = utilization * warm / 0.7;
+            let asked = ask(gains, LIMITS, &mut PidMemory::default(), demand, Capacity::new(7), at(0));
+            assert!((asked - demand).abs() < 1e-9, "{asked} for {demand}");
+        }
+    }
+
+    #[test]
+    fn the_derivative_leads_a_ramp_and_never_takes_away() {
+        let gains = Gains { kp: 0.0, ki: 1.0, kd: 60.0 };
+        let run = |slope: f64| {
+            let mut memory = PidMemory::default();
+            (0..40).fold((0.0, 0.0), |_, step| {
+                let demand = 20.0 * (slope * f64::from(step)).exp();
+                (demand, ask(gains, LIMITS, &mut memory, demand, Capacity::new(20), at(i64::from(step) * 15)))
+            })
+        };
+        let (demand, asked) = run(0.015);
+        let lead = (asked / demand).ln();
+        assert!((lead - 0.06).abs() < 0.001, "60 s ahead of 0.1 % a second is 6 %, not {lead}");
+        let (demand, asked) = run(-0.015);
+        assert!((asked - demand).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_small_integral_gain_converges_without_a_restart_at_each_evaluation() {
+        let gains = Gains { kp: 0.0, ki: 0.1, kd: 0.0 };
+        let mut memory = PidMemory::default();
+        let asked = (0..60).map(|k| ask(gains, LIMITS, &mut memory, 8.0, Capacity::new(10), at(k * 15))).last();
+        assert!((asked.unwrap() - 8.0).abs() < 0.05);
+    }
+
+    #[test]
+    fn it_does_not_wind_up_at_the_bound() {
+        let gains = Gains { kp: 0.0, ki: 0.5, kd: 0.0 };
+        let limits = Limits { min: Capacity::new(1), max: Capacity::new(10) };
+        let mut memory = PidMemory::default();
+        for k in 0..1000 {
+            ask(gains, limits, &mut memory, 500.0, Capacity::new(10), at(k * 15));
+        }
+        let asked = (0..6).map(|k| ask(gains, limits, &mut memory, 2.0, Capacity::new(10), at(15_000 + k * 15))).last();
+        assert!(asked.unwrap() < 2.1, "six half-steps from 10 to 2");
+    }
+
+    #[test]
+    fn no_demand_asks_for_the_least() {
+        let gains = Gains { kp: 0.0, ki: 1.0, kd: 60.0 };
+        let limits = Limits { min: Capacity::ZERO, max: Capacity::new(10) };
+        let asked = ask(gains, limits, &mut PidMemory::default(), 0.0, Capacity::new(3), at(0));
+        assert_eq!(Capacity::ceil(asked), Some(Capacity::ZERO));
+    }
+}

@@ -1,0 +1,333 @@
+//! Why: the closed list of things that an evaluation can say, with the data behind each.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::observation::{Measurement, Rivals, seconds};
+use crate::policy::Capacity;
+
+/// A direction of scaling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// Adding instances.
+    Out,
+    /// Removing instances.
+    In,
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Out => "scale-out",
+            Self::In => "scale-in",
+        })
+    }
+}
+
+/// Whose bound it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bound {
+    /// `min` or `max` of the policy.
+    Policy,
+    /// `MinSize` or `MaxSize` of the group.
+    Group,
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Policy => "policy",
+            Self::Group => "group",
+        })
+    }
+}
+
+/// One thing that an evaluation says. `Display` gives a sentence.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+pub enum Reason {
+    /// The group could not be described, so nothing is changed.
+    GroupUnknown,
+    /// A metric has no number to decide with; it bars scale-in.
+    MetricInvalid {
+        /// The metric.
+        metric: Arc<str>,
+        /// What was read instead.
+        measurement: Measurement,
+    },
+    /// A metric is below zero, which no utilization, total or latency can be; it bars scale-in.
+    MetricNegative {
+        /// The metric.
+        metric: Arc<str>,
+        /// The number.
+        value: f64,
+    },
+    /// A utilization says nothing while no instance serves; it bars scale-in.
+    NothingServes {
+        /// The metric.
+        metric: Arc<str>,
+    },
+    /// No metric is valid, so the capacity is kept.
+    NoValidMetric,
+    /// The metric that asks for most.
+    Recommended {
+        /// The metric.
+        metric: Arc<str>,
+        /// Its value.
+        value: f64,
+        /// The value to keep.
+        target: f64,
+        /// What it asks for.
+        capacity: Capacity,
+    },
+    /// A utilization this high can't show how much is missing, so half as much again is tried.
+    Saturated {
+        /// The metric.
+        metric: Arc<str>,
+        /// Its value.
+        value: f64,
+        /// What is tried.
+        capacity: Capacity,
+    },
+    /// The recommendation lies inside the dead band.
+    WithinTolerance {
+        /// The recommendation.
+        wanted: Capacity,
+    },
+    /// The recommendation has not stood for the whole window.
+    Stabilized {
+        /// Where it would go.
+        direction: Direction,
+        /// The recommendation.
+        wanted: Capacity,
+        /// The most cautious recommendation of the window.
+        allowed: Capacity,
+        /// The window.
+        #[serde(serialize_with = "seconds")]
+        window: Duration,
+    },
+    /// More than may change within the period.
+    StepLimited {
+        /// Where it goes.
+        direction: Direction,
+        /// The capacity asked for.
+        wanted: Capacity,
+        /// The capacity that the limit leaves.
+        allowed: Capacity,
+        /// The period.
+        #[serde(serialize_with = "seconds")]
+        per: Duration,
+    },
+    /// Below the least capacity.
+    RaisedToMin {
+        /// The bound.
+        min: Capacity,
+        /// Whose it is.
+        bound: Bound,
+    },
+    /// Above the most capacity.
+    LoweredToMax {
+        /// The bound.
+        max: Capacity,
+        /// Whose it is.
+        bound: Bound,
+    },
+    /// Too soon after the last scale event.
+    CoolingDown {
+        /// The direction that rests.
+        direction: Direction,
+        /// Time left.
+        #[serde(serialize_with = "seconds")]
+        remaining: Duration,
+    },
+    /// A guard's veto.
+    Vetoed {
+        /// The guard.
+        #[serde(flatten)]
+        guard: Guard,
+    },
+    /// The policy only observes.
+    Observing {
+        /// What it would have set.
+        would: Capacity,
+    },
+    /// The policy is paused.
+    Paused {
+        /// What it would have set.
+        would: Capacity,
+    },
+    /// The policy may only add.
+    ScaleOutOnly {
+        /// What it would have set.
+        would: Capacity,
+    },
+    /// Something else is set up to scale this group, and the policy does not take over.
+    Contested {
+        /// What it would have set.
+        would: Capacity,
+        /// Who else.
+        rival: Rivals,
+    },
+}
+
+/// A named veto.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "guard", rename_all = "kebab-case")]
+pub enum Guard {
+    /// Not a full stabilization window of live observations since the start.
+    NotWarm {
+        /// Time left.
+        #[serde(serialize_with = "seconds")]
+        remaining: Duration,
+    },
+    /// Capacity is still on its way into service, or warming up.
+    CapacityPending {
+        /// How much.
+        pending: Capacity,
+    },
+    /// An instance refresh is running.
+    Refreshing,
+    /// The group's `Terminate` process is suspended.
+    TerminateSuspended,
+    /// The group's `Launch` process is suspended.
+    LaunchSuspended,
+    /// Launches fail, so asking for more would only ratchet the desired capacity up.
+    LaunchesFailing {
+        /// AWS has no capacity of that type.
+        insufficient_capacity: bool,
+    },
+    /// Instances in service are unhealthy.
+    Unhealthy {
+        /// Healthy ones.
+        healthy: Capacity,
+        /// All in service.
+        in_service: Capacity,
+    },
+    /// A metric is above its target.
+    MetricAboveTarget {
+        /// The metric.
+        metric: Arc<str>,
+        /// Its value.
+        value: f64,
+        /// The value to keep.
+        target: f64,
+    },
+    /// A metric is not valid.
+    MetricNotValid {
+        /// The metric.
+        metric: Arc<str>,
+    },
+    /// Demand fell so much that an outage upstream is likelier than a quiet hour.
+    DemandCollapsed {
+        /// The metric.
+        metric: Arc<str>,
+        /// Highest demand of the window, in instances' worth.
+        highest: f64,
+        /// Demand now.
+        now: f64,
+    },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::GroupUnknown => f.write_str("the group could not be described, so nothing is changed"),
+            Self::MetricInvalid { metric, measurement } => write!(f, "{metric} has no valid value: {measurement}"),
+            Self::MetricNegative { metric, value } => write!(f, "{metric} is {value:.3}, below zero"),
+            Self::NothingServes { metric } => write!(f, "{metric} says nothing while no instance serves"),
+            Self::NoValidMetric => f.write_str("no metric is valid, so the capacity is kept"),
+            Self::Recommended { metric, value, target, capacity } => {
+                write!(f, "{metric} at {} against {} asks for {capacity}", Number(*value), Number(*target))
+            }
+            Self::Saturated { metric, value, capacity } => {
+                write!(f, "{metric} at {} is saturated, so {capacity} is tried", Number(*value))
+            }
+            Self::WithinTolerance { wanted } => write!(f, "{wanted} is within tolerance"),
+            Self::Stabilized { direction, wanted, allowed, window } => {
+                write!(f, "{direction} to {wanted} has not stood for {window:?}; the window allows {allowed}")
+            }
+            Self::StepLimited { direction, wanted, allowed, per } => {
+                write!(f, "{direction} to {wanted} exceeds the step limit per {per:?}, which allows {allowed}")
+            }
+            Self::RaisedToMin { min, bound } => write!(f, "raised to the {bound}'s minimum of {min}"),
+            Self::LoweredToMax { max, bound } => write!(f, "limited by the {bound}'s maximum of {max}"),
+            Self::CoolingDown { direction, remaining } => {
+                write!(f, "{direction} rests for another {:.0} s", remaining.as_secs_f64())
+            }
+            Self::Vetoed { guard } => guard.fmt(f),
+            Self::Observing { would } => write!(f, "would set {would}, but the policy only observes"),
+            Self::Paused { would } => write!(f, "would set {would}, but the policy is paused"),
+            Self::ScaleOutOnly { would } => write!(f, "would set {would}, but the policy may only scale out"),
+            Self::Contested { would, rival } => write!(f, "would set {would}, but {rival}"),
+        }
+    }
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotWarm { remaining } => {
+                write!(f, "no scale-in for another {:.0} s after the start", remaining.as_secs_f64())
+            }
+            Self::CapacityPending { pending } => write!(f, "no scale-in while {pending} are on their way into service"),
+            Self::Refreshing => f.write_str("no scale-in during an instance refresh"),
+            Self::TerminateSuspended => f.write_str("no scale-in while the group's Terminate process is suspended"),
+            Self::LaunchSuspended => f.write_str("no scale-out while the group's Launch process is suspended"),
+            Self::LaunchesFailing { insufficient_capacity: true } => {
+                f.write_str("no further scale-out while AWS has insufficient capacity")
+            }
+            Self::LaunchesFailing { insufficient_capacity: false } => {
+                f.write_str("no further scale-out while launches fail")
+            }
+            Self::Unhealthy { healthy, in_service } => {
+                write!(f, "no scale-in while only {healthy} of {in_service} in service are healthy")
+            }
+            Self::MetricAboveTarget { metric, value, target } => {
+                write!(f, "no scale-in while {metric} is {} against {}", Number(*value), Number(*target))
+            }
+            Self::MetricNotValid { metric } => write!(f, "no scale-in while {metric} is not valid"),
+            Self::DemandCollapsed { metric, highest, now } => {
+                write!(f, "no scale-in: demand of {metric} collapsed from {highest:.1} to {now:.1} instances' worth")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Measurement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value { value, .. } => Number(*value).fmt(f),
+            Self::NoData => f.write_str("no data"),
+            Self::Stale { age } => write!(f, "the newest sample is {:.0} s old", age.as_secs_f64()),
+            Self::NotFinite => f.write_str("not a finite number"),
+            Self::ManySeries { count } => write!(f, "{count} series where one was asked for"),
+            Self::Failed { failure } => write!(f, "the source failed ({})", failure.label()),
+        }
+    }
+}
+
+impl fmt::Display for Rivals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "whether anything else scales the group is not known yet",
+            Self::None => "nothing else scales the group",
+            Self::ScalingPolicy => "an AWS scaling policy is enabled on the group (set takeover = true to act anyway)",
+            Self::ScheduledAction => "a scheduled action is set on the group (set takeover = true to act anyway)",
+            Self::Operator => "only the group's operator may change it",
+        })
+    }
+}
+
+/// A measured number with the digits that a reader needs.
+struct Number(f64);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.abs() < 10.0 { write!(f, "{:.3}", self.0) } else { write!(f, "{:.1}", self.0) }
+    }
+}

@@ -1,0 +1,130 @@
+//! How far and how soon: tolerance, stabilization, step limits, bounds and cooldown.
+
+use super::{Say, View};
+use crate::control::reason::{Bound, Direction, Reason};
+use crate::control::state::ControllerState;
+use crate::observation::elapsed;
+use crate::policy::{Capacity, StepLimit};
+
+/// Keeps the desired capacity while the recommendation lies inside the dead band.
+pub(super) fn tolerance(view: &View, say: &mut Say, wanted: Capacity) -> Capacity {
+    let desired = view.group.desired;
+    let band = |share: f64| Capacity::floor(desired.as_f64() * share).unwrap_or(Capacity::ZERO);
+    let tolerance = view.policy.tolerance;
+    let inside = if wanted > desired {
+        wanted.minus(desired) <= band(tolerance.out)
+    } else {
+        // A share of less than one instance is no dead band; `ceil` makes "saves 8 %" mean at least 8 %.
+        let least = Capacity::ceil(desired.as_f64() * tolerance.inward).unwrap_or(Capacity::ZERO);
+        wanted < desired && desired.minus(wanted) < least
+    };
+    if inside {
+        say.that(Reason::WithinTolerance { wanted });
+    }
+    if inside { desired } else { wanted }
+}
+
+/// Scales in only to the highest recommendation of its window, and out only to the lowest of its own.
+///
+/// The raw recommendation enters the windows. While a metric is invalid, nothing below the desired capacity does, so
+/// that a full window of valid data stands behind every scale-in.
+pub(super) fn stabilization(
+    view: &View,
+    state: &mut ControllerState,
+    all_valid: bool,
+    say: &mut Say,
+    wanted: Capacity,
+) -> Capacity {
+    let desired = view.group.desired;
+    let raw = say.evaluation.recommended().unwrap_or(desired);
+    let cautious = if all_valid { raw } else { raw.max(desired) };
+    let windows = view.policy.stabilization;
+    let highest = state.highest.push(view.now, cautious, windows.inward);
+    let lowest = state.lowest.push(view.now, std::cmp::Reverse(raw), windows.out).0;
+    let (direction, allowed, window) = if wanted < desired {
+        (Direction::In, highest.min(desired).max(wanted), windows.inward)
+    } else {
+        (Direction::Out, lowest.max(desired).min(wanted), windows.out)
+    };
+    if allowed != wanted {
+        say.that(Reason::Stabilized { direction, wanted, allowed, window });
+    }
+    allowed
+}
+
+/// Keeps the change within what its period allows.
+pub(super) fn step(view: &View, state: &ControllerState, say: &mut Say, wanted: Capacity) -> Capacity {
+    let desired = view.group.desired;
+    let (direction, allowed, limit) = if wanted > desired {
+        (Direction::Out, wanted.min(most(view, state)), view.policy.step.out)
+    } else {
+        (Direction::In, wanted.max(least(view, state)), view.policy.step.inward)
+    };
+    if let Some(limit) = limit.filter(|_| allowed != wanted) {
+        say.that(Reason::StepLimited { direction, wanted, allowed, per: limit.per });
+    }
+    allowed
+}
+
+/// The most capacity that the scale-out step leaves, at least the desired one.
+fn most(view: &View, state: &ControllerState) -> Capacity {
+    let desired = view.group.desired;
+    view.policy.step.out.map_or(Capacity::MAX, |limit| {
+        let base = state.capacity_before(desired, limit.per, view.now);
+        base.plus(change(limit, base)).max(desired)
+    })
+}
+
+/// The least capacity that the scale-in step leaves, at most the desired one.
+fn least(view: &View, state: &ControllerState) -> Capacity {
+    let desired = view.group.desired;
+    view.policy.step.inward.map_or(Capacity::ZERO, |limit| {
+        let base = state.capacity_before(desired, limit.per, view.now);
+        base.minus(change(limit, base)).min(desired)
+    })
+}
+
+/// What `limit` allows to change, counted from `base`: percent or count, whichever is more. Percentages round up, so
+/// that a small group can move at all.
+fn change(limit: StepLimit, base: Capacity) -> Capacity {
+    let percent = limit.percent.and_then(|percent| Capacity::ceil(base.as_f64() * percent / 100.0));
+    percent.unwrap_or(Capacity::ZERO).max(limit.count.unwrap_or(Capacity::ZERO))
+}
+
+/// Keeps the capacity within the policy's and the group's own bounds. The minimum is restored at once; a maximum below
+/// what is running is approached in scale-in steps, so that a slip of the pen does not end half the fleet.
+pub(super) fn bounds(view: &View, state: &ControllerState, say: &mut Say, wanted: Capacity) -> Capacity {
+    let (min, max) = view.bounds();
+    if wanted < min {
+        let bound = if min > view.policy.min { Bound::Group } else { Bound::Policy };
+        say.that(Reason::RaisedToMin { min, bound });
+        return min;
+    }
+    if wanted > max {
+        let bound = if max < view.policy.max { Bound::Group } else { Bound::Policy };
+        say.that(Reason::LoweredToMax { max, bound });
+        return max.max(least(view, state)).min(wanted);
+    }
+    wanted
+}
+
+/// Rests after a scale event: scale-out after a scale-out, scale-in after either.
+pub(super) fn cooldown(view: &View, state: &ControllerState, say: &mut Say, wanted: Capacity) -> Capacity {
+    let desired = view.group.desired;
+    if wanted == desired || view.restores_bounds(wanted) {
+        return wanted;
+    }
+    let (direction, rest, last) = if wanted > desired {
+        (Direction::Out, view.policy.cooldown.out, state.last_event(Some(Direction::Out)))
+    } else {
+        (Direction::In, view.policy.cooldown.inward, state.last_event(None))
+    };
+    let since = last.map(|event| elapsed(event.at, view.now));
+    match since.and_then(|since| rest.checked_sub(since)).filter(|remaining| !remaining.is_zero()) {
+        Some(remaining) => {
+            say.that(Reason::CoolingDown { direction, remaining });
+            desired
+        }
+        None => wanted,
+    }
+}

@@ -1,0 +1,131 @@
+//! The stages of a decision, in their fixed order. Each may change the number once and must say why.
+
+mod controller;
+mod guards;
+mod limits;
+mod mode;
+mod validity;
+
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use jiff::Timestamp;
+
+use super::evaluation::{Decision, Evaluation, MAX_REASONS, STAGES, Stage, StageName, StatedReason};
+use super::reason::Reason;
+use super::state::ControllerState;
+use crate::observation::{GroupStatus, Observation};
+use crate::policy::{Capacity, Policy};
+
+/// The least gap between two views of a group after which the controller counts as newly started.
+const LEAST_PATIENCE: Duration = Duration::from_mins(1);
+
+/// Decides what to do with the group of `policy`, given what was `seen` at `now`.
+///
+/// `seen.measurements` are in the order of `policy.metrics`; a measurement that is missing there counts as no data.
+/// The state is moved through, so that an evaluation copies no memory; hand the returned one to the next evaluation,
+/// by way of [`settle`](super::settle).
+pub fn evaluate(
+    policy: &Policy,
+    mut state: ControllerState,
+    seen: &Observation,
+    now: Timestamp,
+) -> (Evaluation, ControllerState) {
+    let mut evaluation = Evaluation {
+        policy: policy.name.clone(),
+        at: now,
+        observation: seen.clone(),
+        recommendations: ArrayVec::new(),
+        stages: ArrayVec::new(),
+        decision: Decision::Hold,
+        reasons: ArrayVec::new(),
+    };
+    let Some(group) = &seen.group else {
+        evaluation.reasons.push(StatedReason { stage: StageName::Validity, reason: Reason::GroupUnknown });
+        return (evaluation, state);
+    };
+    state.see(now, LEAST_PATIENCE.max(policy.interval * 3), policy.metrics.len());
+    let view = View { policy, group, seen, now };
+    let mut ladder = Ladder { evaluation: &mut evaluation, capacity: group.desired };
+    view.descend(&mut ladder, &mut state);
+    let to = ladder.capacity;
+    if to != group.desired {
+        evaluation.decision = Decision::Scale { from: group.desired, to };
+    }
+    (evaluation, state)
+}
+
+/// What every stage may look at.
+struct View<'a> {
+    policy: &'a Policy,
+    group: &'a GroupStatus,
+    seen: &'a Observation,
+    now: Timestamp,
+}
+
+impl View<'_> {
+    fn descend(&self, ladder: &mut Ladder, state: &mut ControllerState) {
+        let signals = ladder.stage(StageName::Validity, |say, here| (here, validity::judge(self, say)));
+        ladder.stage(StageName::Controller, |say, here| controller::recommend(self, state, &signals, say, here));
+        ladder.stage(StageName::Tolerance, |say, wanted| (limits::tolerance(self, say, wanted), ()));
+        ladder.stage(StageName::Stabilization, |say, wanted| {
+            (limits::stabilization(self, state, signals.all_valid, say, wanted), ())
+        });
+        ladder.stage(StageName::Step, |say, wanted| (limits::step(self, state, say, wanted), ()));
+        ladder.stage(StageName::Bounds, |say, wanted| (limits::bounds(self, state, say, wanted), ()));
+        ladder.stage(StageName::Cooldown, |say, wanted| (limits::cooldown(self, state, say, wanted), ()));
+        ladder.stage(StageName::Guards, |say, wanted| (guards::veto(self, state, &signals, say, wanted), ()));
+        ladder.stage(StageName::Mode, |say, wanted| (mode::allow(self, say, wanted), ()));
+    }
+
+    /// The least and the most capacity that the policy and the group leave. Where they contradict each other, the
+    /// group's bounds hold, since AWS would refuse anything else.
+    fn bounds(&self) -> (Capacity, Capacity) {
+        let within_group = |capacity: Capacity| capacity.min(self.group.max).max(self.group.min);
+        (within_group(self.policy.min), within_group(self.policy.max))
+    }
+
+    /// The capacity is outside the bounds, and `wanted` brings it back.
+    fn restores_bounds(&self, wanted: Capacity) -> bool {
+        let (min, max) = self.bounds();
+        let desired = self.group.desired;
+        (desired < min && wanted > desired) || (desired > max && wanted < desired)
+    }
+
+    /// Requested capacity that does not carry a full share yet.
+    fn in_flight(&self) -> Capacity {
+        self.group.desired.minus(self.group.warm)
+    }
+}
+
+/// The evaluation as it is being written down, and the number as it stands.
+struct Ladder<'a> {
+    evaluation: &'a mut Evaluation,
+    capacity: Capacity,
+}
+
+impl Ladder<'_> {
+    fn stage<T>(&mut self, stage: StageName, step: impl FnOnce(&mut Say, Capacity) -> (Capacity, T)) -> T {
+        let before = self.capacity;
+        let (after, result) = step(&mut Say { stage, evaluation: self.evaluation }, before);
+        self.evaluation.stages.push(Stage { stage, before, after });
+        self.capacity = after;
+        result
+    }
+}
+
+/// Where a stage puts what it has to say.
+struct Say<'a> {
+    stage: StageName,
+    evaluation: &'a mut Evaluation,
+}
+
+impl Say<'_> {
+    fn that(&mut self, reason: Reason) {
+        debug_assert!(self.evaluation.reasons.len() < MAX_REASONS, "MAX_REASONS is too small");
+        // A reason too many would be a fault of ours; a lost sentence is better than a lost evaluation.
+        let _ = self.evaluation.reasons.try_push(StatedReason { stage: self.stage, reason });
+    }
+}
+
+const _: () = assert!(STAGES == 9, "one for each call of `stage` in `descend`");

@@ -1,0 +1,136 @@
+//! What the controller remembers from one evaluation to the next.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::evaluation::Decision;
+use super::pid::PidMemory;
+use super::reason::Direction;
+use super::window::Highest;
+use crate::observation::elapsed;
+use crate::policy::{Capacity, MAX_METRICS};
+
+/// The longest period that a step limit may have; older scale events are forgotten.
+pub const MEMORY_OF_EVENTS: Duration = Duration::from_hours(1);
+
+/// A change of desired capacity that was made, or may have been.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct ScaleEvent {
+    pub at: Timestamp,
+    pub from: Capacity,
+    pub to: Capacity,
+}
+
+impl ScaleEvent {
+    pub(super) fn direction(&self) -> Direction {
+        if self.to > self.from { Direction::Out } else { Direction::In }
+    }
+}
+
+/// What one metric's controller remembers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct MetricState {
+    pub pid: PidMemory,
+    /// For latency: the desired capacity and what was asked for at it, before rounding.
+    pub asked: Option<(Capacity, f64)>,
+    /// Highest demand of the `max_drop` window.
+    pub peak: Highest<f64>,
+}
+
+/// The memory of one policy's controller. Starts empty, and a restart with an empty one changes no capacity by itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ControllerState {
+    /// Since when the group has been seen without a gap.
+    pub(super) live_since: Option<Timestamp>,
+    /// When the group was last seen.
+    pub(super) seen_at: Option<Timestamp>,
+    pub(super) metrics: ArrayVec<MetricState, MAX_METRICS>,
+    /// Highest recommendation of the scale-in window.
+    pub(super) highest: Highest<Capacity>,
+    /// Lowest recommendation of the scale-out window.
+    pub(super) lowest: Highest<std::cmp::Reverse<Capacity>>,
+    /// Scale events of the last [`MEMORY_OF_EVENTS`], oldest first; at most one an evaluation.
+    pub(super) events: VecDeque<ScaleEvent>,
+}
+
+impl ControllerState {
+    /// Notes that the group is seen now. After a gap of more than `patience`, the watch begins anew.
+    pub(super) fn see(&mut self, now: Timestamp, patience: Duration, metrics: usize) {
+        let unbroken = self.seen_at.is_some_and(|seen| elapsed(seen, now) <= patience);
+        if !unbroken {
+            self.live_since = Some(now);
+        }
+        self.seen_at = Some(now);
+        while self.metrics.len() < metrics {
+            self.metrics.push(MetricState::default());
+        }
+        while self.events.front().is_some_and(|event| elapsed(event.at, now) > MEMORY_OF_EVENTS) {
+            self.events.pop_front();
+        }
+    }
+
+    /// How long the group has been seen without a gap.
+    pub(super) fn live_for(&self, now: Timestamp) -> Duration {
+        self.live_since.map_or(Duration::ZERO, |since| elapsed(since, now))
+    }
+
+    /// The newest scale event in `direction`, or in any.
+    pub(super) fn last_event(&self, direction: Option<Direction>) -> Option<&ScaleEvent> {
+        self.events.iter().rev().find(|event| direction.is_none_or(|d| event.direction() == d))
+    }
+
+    /// What the desired capacity was `per` ago, as far as our own events tell.
+    pub(super) fn capacity_before(&self, desired: Capacity, per: Duration, now: Timestamp) -> Capacity {
+        let recent = self.events.iter().rev().take_while(|event| elapsed(event.at, now) < per);
+        let (added, removed) = recent.fold((Capacity::ZERO, Capacity::ZERO), |(added, removed), event| {
+            (added.plus(event.to.minus(event.from)), removed.plus(event.from.minus(event.to)))
+        });
+        desired.plus(removed).minus(added)
+    }
+}
+
+/// What became of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", content = "rejection", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// AWS accepted it.
+    Applied,
+    /// There was nothing to do.
+    NoOp,
+    /// AWS refused it, so nothing changed.
+    Rejected(Rejection),
+    /// No answer came; it may have been applied.
+    Unknown,
+}
+
+/// Why AWS refused a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rejection {
+    /// The capacity is outside the group's bounds, or the request is malformed.
+    Validation,
+    /// Another change of the group is in progress.
+    Contention,
+    /// Too many calls.
+    Throttled,
+    /// Our role may not do this.
+    AccessDenied,
+    /// There is no such group.
+    NotFound,
+    /// Anything else.
+    Other,
+}
+
+/// Takes the outcome of `decision` into the state. Only [`Outcome::Applied`] and [`Outcome::Unknown`] count as a scale
+/// event, and so start a cooldown.
+#[must_use]
+pub fn settle(mut state: ControllerState, decision: &Decision, outcome: &Outcome, now: Timestamp) -> ControllerState {
+    if let (Decision::Scale { from, to }, Outcome::Applied | Outcome::Unknown) = (decision, outcome) {
+        state.events.push_back(ScaleEvent { at: now, from: *from, to: *to });
+    }
+    state
+}

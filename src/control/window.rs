@@ -1,0 +1,58 @@
+//! The extreme of the last while, in amortised constant time.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::observation::elapsed;
+
+/// Values that could still be the highest of a sliding window, oldest first. Its length is bounded by the window
+/// divided by the interval between pushes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Highest<T>(VecDeque<(Timestamp, T)>);
+
+impl<T> Default for Highest<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T: PartialOrd + Copy> Highest<T> {
+    /// Takes `value` in, and returns the highest of the last `window`, which includes `value`.
+    pub fn push(&mut self, now: Timestamp, value: T, window: Duration) -> T {
+        while self.0.back().is_some_and(|(_, last)| *last <= value) {
+            self.0.pop_back();
+        }
+        self.0.push_back((now, value));
+        while self.0.front().is_some_and(|(at, _)| elapsed(*at, now) > window) {
+            self.0.pop_front();
+        }
+        self.0.front().map_or(value, |(_, highest)| *highest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_leaves_with_its_age() {
+        let mut window = Highest::default();
+        let mut push =
+            |second, value| window.push(Timestamp::from_second(second).unwrap(), value, Duration::from_secs(30));
+        assert_eq!(push(0, 5), 5);
+        assert_eq!(push(10, 3), 5);
+        assert_eq!(push(20, 4), 5);
+        assert_eq!(push(30, 1), 5);
+        assert_eq!(push(31, 1), 4);
+        assert_eq!(push(51, 2), 2);
+    }
+
+    #[test]
+    fn a_clock_set_back_keeps_the_highest() {
+        let mut window = Highest::default();
+        window.push(Timestamp::from_second(1000).unwrap(), 5, Duration::from_secs(30));
+        assert_eq!(window.push(Timestamp::from_second(10).unwrap(), 3, Duration::from_secs(30)), 5);
+    }
+}
