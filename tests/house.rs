@@ -1,0 +1,158 @@
+//! Who may import whom. The rooms of the house are modules of one crate, so the compiler alone would allow everything.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each room, and the paths that it may name besides its own. Tests within a room keep its rules.
+const ROOMS: &[(&str, &str)] = &[
+    ("policy", ""),
+    ("clock", ""),
+    ("telemetry", ""),
+    ("observation", "policy"),
+    ("control", "policy observation"),
+    ("metric", "policy observation"),
+    ("target", "policy observation"),
+    ("status", "policy observation control"),
+    ("simulation", "policy observation control clock"),
+    ("config", "policy metric::prometheus::Settings target::Settings api::Settings"),
+    ("api", "policy observation control status"),
+    ("daemon", "policy observation control metric target status config clock telemetry simulation"),
+    ("cli", "policy observation control metric target status config clock telemetry simulation daemon api"),
+];
+
+/// What the core must not name, so that it stays pure. A number becomes an integer by clamping and converting:
+/// `NaN as u32` is 0, which would be a scale-in.
+#[rustfmt::skip]
+const BARRED_FROM_CONTROL: &[&str] = &[
+    "async", "tokio", "tracing", "reqwest", "std::env", "std::fs", "std::net", "Instant", "SystemTime",
+    "Timestamp::now", "Zoned::now", "as u8", "as u16", "as u32", "as u64", "as u128", "as usize", "as i8", "as i16",
+    "as i32", "as i64", "as i128", "as isize",
+];
+
+#[test]
+fn every_room_imports_only_what_it_may() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    for file in rust_files(&source) {
+        let name = file.strip_prefix(&source).expect("a file below src").to_str().expect("a name in UTF-8");
+        let room = name.split(['/', '.']).next().expect("at least one part");
+        if !matches!(room, "lib" | "main") {
+            let text = fs::read_to_string(&file).expect("a readable file");
+            found.extend(findings(room, &text).into_iter().map(|finding| format!("src/{name}: {finding}")));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn the_map_of_the_house_has_no_logic() {
+    let text = include_str!("../src/lib.rs");
+    let code: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with("//!")).collect();
+    assert!(code.iter().all(|line| line.starts_with("pub mod ")), "src/lib.rs holds more than the map: {code:?}");
+    for (room, _) in ROOMS {
+        assert!(code.contains(&&*format!("pub mod {room};")), "src/lib.rs lacks `{room}`, which has a rule here");
+    }
+}
+
+#[test]
+fn a_breach_is_found_however_it_is_written() {
+    let check = |room, text, expected: &[&str]| assert_eq!(findings(room, text), expected, "{room}: {text}");
+    check("policy", "use crate::observation::Observation;", &["names crate::observation::Observation"]);
+    check("policy", "use crate::{config};", &["names crate::config"]);
+    check("control", "use crate::policy::Policy;\nuse crate::control::pid;\nlet wide = small as f64;", &[]);
+    check("control", "use crate::{\n    policy::{Mode, Policy},\n    daemon as boss,\n};", &["names crate::daemon"]);
+    check("control", "fn f(a: &crate::target::asg::Group) {}", &["names crate::target::asg::Group"]);
+    check("api", "use crate::{status, target::*};", &["names crate::target::*"]);
+    check("api", "// crate::target would be wrong here\n/// See [`crate::daemon`].", &[]);
+    check("config", "use crate::metric::prometheus::{Settings, Source};", &["names crate::metric::prometheus::Source"]);
+    check("config", "use crate::api::Settings as Http;", &[]);
+    check("simulation", "use super::super::daemon::run;", &["climbs with super::super, where no rule can follow"]);
+    check("control", "let n = x.ceil() as u32;", &["names `as u32`"]);
+    check("control", "let instant = Instant::now();", &["names `Instant`"]);
+    check("control", "let instantly = atomic_async_list;", &[]);
+    check("attic", "", &["is a room without a rule"]);
+}
+
+/// Every breach of the rules of `room` in `text`.
+fn findings(room: &str, text: &str) -> Vec<String> {
+    let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room) else {
+        return vec!["is a room without a rule".into()];
+    };
+    let code = without_comments(text);
+    let mut found: Vec<String> = named_paths(&code)
+        .into_iter()
+        .filter(|path| !allowed.split(' ').chain([room]).any(|prefix| starts_with(path, prefix)))
+        .map(|path| format!("names crate::{path}"))
+        .collect();
+    if words(&code, "super::super").next().is_some() {
+        found.push("climbs with super::super, where no rule can follow".into());
+    }
+    if room == "control" {
+        let barred = BARRED_FROM_CONTROL.iter().filter(|word| words(&code, word).next().is_some());
+        found.extend(barred.map(|word| format!("names `{word}`")));
+    }
+    found
+}
+
+/// `text` without what follows `//` on a line, so that prose may name any room.
+fn without_comments(text: &str) -> String {
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+/// Where `word` stands in `code` as a word of its own.
+fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> {
+    let part_of_a_name = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(word).map(|(at, _)| at).filter(move |&at| {
+        !code[..at].ends_with(part_of_a_name) && !code[at + word.len()..].starts_with(part_of_a_name)
+    })
+}
+
+/// Every path that begins with `crate::`, without that; groups in braces are taken apart.
+fn named_paths(code: &str) -> Vec<String> {
+    words(code, "crate").filter_map(|at| code[at..].strip_prefix("crate::")).flat_map(|rest| tree(rest).0).collect()
+}
+
+/// The paths of the use tree at the start of `text`, and what follows it.
+fn tree(text: &str) -> (Vec<String>, &str) {
+    let text = text.trim_start();
+    if let Some(group) = text.strip_prefix('{') {
+        return branches(group);
+    }
+    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '*')).unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    match rest.strip_prefix("::") {
+        Some(deeper) => {
+            let (paths, rest) = tree(deeper);
+            (paths.into_iter().map(|path| format!("{name}::{path}")).collect(), rest)
+        }
+        None => (vec![name.to_owned()], rest),
+    }
+}
+
+/// The paths of a group up to its closing brace, and what follows it.
+fn branches(mut text: &str) -> (Vec<String>, &str) {
+    let mut paths = Vec::new();
+    loop {
+        text = text.trim_start();
+        if let Some(rest) = text.strip_prefix('}') {
+            return (paths, rest);
+        }
+        let (found, rest) = tree(text);
+        paths.extend(found);
+        // A name may be followed by `as other`.
+        let end = rest.find([',', '}']).expect("a group is closed");
+        text = rest[end..].trim_start_matches(',');
+    }
+}
+
+/// Whether `path` is `prefix` or lies below it.
+fn starts_with(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a readable folder").map(|entry| entry.expect("an entry").path());
+    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let here = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    here.chain(folders.iter().flat_map(|folder| rust_files(folder))).collect()
+}

@@ -1,0 +1,278 @@
+//! The unit file in a real systemd, and the image as it is built and run.
+//!
+//! What a test needs and the machine lacks is said on stderr as `left out: TEST: WHY`; with `SETPOINT_REQUIRE_SERVERS=1`
+//! it is a failure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+use std::{env, fs, io};
+
+const UNIT: &str = include_str!("../systemd/setpoint.service");
+
+/// Nothing listens on port 1: every cycle ends in a hold, and that is a finished cycle too.
+const CONFIGURATION: &str = r#"
+interval = "1s"
+
+[prometheus]
+url = "http://127.0.0.1:1"
+timeout = "500ms"
+
+[aws]
+region = "us-east-1"
+endpoint_url = "http://127.0.0.1:1"
+
+[[policy]]
+name = "web"
+asg = "web"
+min = 2
+max = 10
+
+[[policy.metric]]
+name = "cpu"
+kind = "utilization"
+query = "cpu"
+target = 0.7
+"#;
+
+/// For the SDK, which would otherwise ask a metadata service that is not there.
+const CREDENTIALS: &str = "AWS_ACCESS_KEY_ID=none\nAWS_SECRET_ACCESS_KEY=none\n";
+
+/// Runs the trial once systemd is up, and nothing besides.
+const TRIAL: &str = "[Unit]\nRequires=basic.target\nAfter=basic.target\n\
+    [Service]\nType=oneshot\nExecStart=/bin/bash /trial.sh\n";
+
+/// The unit as it is, but quick to notice and to restart.
+const IMPATIENCE: &str = "[Service]\nWatchdogSec=5\nRestartSec=100ms\n";
+
+/// Boots a systemd on this machine's own files; what it changes is gone with its mount namespace.
+const BOOT: &str = r#"
+set -e
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/changes" "$1/work" "$1/root"
+cp --archive "$2/." "$1/changes"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$1/changes,workdir=$1/work" "$1/root"
+exec timeout --kill-after 10 300 systemd-nspawn --quiet --directory "$1/root" --boot --register=no --keep-unit \
+    --private-network --machine setpoint-trial --bind "$3:/results" systemd.unit=trial.service
+"#;
+
+#[test]
+fn the_unit_is_sound_and_hardened() {
+    if left_out("the_unit_is_sound_and_hardened", &["systemd-analyze"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let unit = folder.path().join("setpoint.service");
+    // The check wants the program to be there, and Setpoint need not be installed here; any program will do.
+    let program = env::current_exe().expect("this test's own path");
+    write(&unit, &UNIT.replace("/usr/bin/setpoint", &program.display().to_string()));
+    succeed(Command::new("systemd-analyze").arg("verify").arg(&unit));
+    succeed(Command::new("systemd-analyze").args(["security", "--offline=true", "--threshold=11"]).arg(&unit));
+}
+
+#[test]
+fn the_unit_lives_in_a_real_systemd() {
+    if left_out("the_unit_lives_in_a_real_systemd", &["root", "systemd-nspawn", "unshare"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let [mounts, files, results] = ["mounts", "files", "results"].map(|name| folder.path().join(name));
+    fs::create_dir(&mounts).and_then(|()| fs::create_dir(&results)).expect("folders");
+    write(&files.join("etc/setpoint/setpoint.toml"), CONFIGURATION);
+    write(&files.join("etc/default/setpoint"), CREDENTIALS);
+    write(&files.join("etc/systemd/system/setpoint.service"), UNIT);
+    write(&files.join("etc/systemd/system/setpoint.service.d/impatience.conf"), IMPATIENCE);
+    write(&files.join("etc/systemd/system/trial.service"), TRIAL);
+    write(&files.join("trial.sh"), include_str!("service/trial.sh"));
+    copy(static_binary(), &files.join("usr/bin/setpoint"));
+
+    let boot = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "bash", "-c", BOOT, "boot"])
+        .args([&mounts, &files, &results])
+        .stdin(Stdio::null())
+        .output()
+        .expect("unshare runs");
+
+    let read = |name| fs::read_to_string(results.join(name)).unwrap_or_default();
+    let text = read("seen");
+    let seen: BTreeMap<&str, &str> = text.lines().filter_map(|line| line.split_once('=')).collect();
+    let context = || format!("{text}\n{}\n{}\n{}", read("errors"), read("journal"), printed(&boot));
+    let check = |name, expected| assert_eq!(seen.get(name), Some(&expected), "{name} in\n{}", context());
+
+    // Type=notify: `start` returns when the first cycle is finished.
+    check("start", "0");
+    check("state", "active");
+    // The range that systemd takes dynamic users from.
+    let user: Option<u32> = seen.get("user").and_then(|user| user.parse().ok());
+    assert!(user.is_some_and(|user| (61184..=65519).contains(&user)), "{user:?} is no dynamic user in\n{}", context());
+    check("capabilities", "0000000000000000");
+    check("no_new_privileges", "1");
+    check("system_call_filter", "2");
+    check("own_user_namespace", "yes");
+    check("root_is", "ro");
+    check("state_directory", "700");
+    check("reload", "0");
+    check("reload_of_nonsense", "1");
+    check("after_reloads", "active same process 0");
+    check("after_hang", "active 1");
+    check("watchdog", "1");
+    check("stop", "inactive success 0");
+    // 78 is not tried again.
+    check("start_of_nonsense", "failed 78 0");
+}
+
+#[test]
+fn the_image_holds_the_binary_alone_and_runs() {
+    if left_out("the_image_holds_the_binary_alone_and_runs", &["root", "buildah", "podman", "runc"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let storage = Storage(folder.path().to_owned());
+    // The build stage needs a base image from the network; this folder stands in for what it leaves behind.
+    let left_behind = folder.path().join("built");
+    copy(static_binary(), &left_behind.join("source/target/release/setpoint"));
+    let certificates = "etc/ssl/certs/ca-certificates.crt";
+    copy(&Path::new("/").join(certificates), &left_behind.join(certificates));
+    fs::create_dir_all(left_behind.join("usr/share")).expect("a folder");
+    succeed(Command::new("cp").args(["--archive", "/usr/share/zoneinfo"]).arg(left_behind.join("usr/share")));
+
+    let context = format!("build={}", left_behind.display());
+    let build = ["build", "--isolation", "chroot", "--tag", "setpoint", "--build-context", &context];
+    succeed(storage.command("buildah").args(build).arg(env!("CARGO_MANIFEST_DIR")));
+
+    let container = succeed(storage.command("buildah").args(["from", "setpoint"]));
+    let root = succeed(storage.command("buildah").args(["mount", &container]));
+    let expected = ["etc/ssl/certs/ca-certificates.crt", "setpoint", "usr/share/zoneinfo/Europe/Berlin"];
+    assert_eq!(files_except_zones(Path::new(&root)), BTreeSet::from(expected.map(String::from)));
+    let facts = "{{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}} {{.OCIv1.Config.Cmd}}";
+    assert_eq!(
+        succeed(storage.command("buildah").args(["inspect", "--type", "image", "--format", facts, "setpoint"])),
+        "65532:65532 [/setpoint] [run --config /etc/setpoint/setpoint.toml]",
+    );
+    becomes_ready(&storage);
+}
+
+/// Runs the image read-only, without a capability and without a network, until it says that a cycle is finished.
+fn becomes_ready(storage: &Storage) {
+    let [configuration, credentials, notices] =
+        ["setpoint.toml", "credentials", "notices"].map(|name| storage.0.join(name));
+    write(&configuration, CONFIGURATION);
+    write(&credentials, CREDENTIALS);
+    fs::set_permissions(&configuration, fs::Permissions::from_mode(0o644)).expect("readable for any user");
+    fs::create_dir(&notices).expect("a folder");
+    let socket = UnixDatagram::bind(notices.join("socket")).expect("a socket");
+    fs::set_permissions(notices.join("socket"), fs::Permissions::from_mode(0o777)).expect("writable for any user");
+    socket.set_read_timeout(Some(Duration::from_mins(1))).expect("a deadline");
+
+    let mut run = storage
+        .command("podman")
+        .args(["--cgroup-manager", "cgroupfs", "run", "--rm", "--name", "trial", "--runtime", "runc"])
+        // The defaults ask for more than a container within a container may have.
+        .args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"])
+        .args(["--network", "none", "--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges"])
+        .args(["--env", "NOTIFY_SOCKET=/notices/socket"])
+        .arg(format!("--env-file={}", credentials.display()))
+        .arg(format!("--volume={}:/etc/setpoint/setpoint.toml:ro", configuration.display()))
+        .arg(format!("--volume={}:/notices", notices.display()))
+        .arg("setpoint")
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("podman runs");
+    let ready = await_ready(&socket);
+    succeed(storage.command("podman").args(["--cgroup-manager", "cgroupfs", "stop", "--time", "30", "trial"]));
+    let status = run.wait().expect("podman ends");
+    assert!(ready, "no cycle was finished");
+    assert!(status.success(), "the daemon did not stop cleanly: {status}");
+}
+
+/// Whether `READY=1` is among the first notices, each of which comes before the socket's deadline.
+fn await_ready(socket: &UnixDatagram) -> bool {
+    let mut notice = [0; 4096];
+    (0..100).map_while(|_| socket.recv(&mut notice).ok().map(|length| is_ready(&notice[..length]))).any(|ready| ready)
+}
+
+fn is_ready(notice: &[u8]) -> bool {
+    notice.split(|byte| *byte == b'\n').any(|line| line == b"READY=1")
+}
+
+/// A container storage of the test's own, in a folder.
+struct Storage(PathBuf);
+
+impl Storage {
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.arg("--root").arg(self.0.join("storage")).arg("--runroot").arg(self.0.join("run"));
+        command.args(["--storage-driver", "vfs"]);
+        command
+    }
+}
+
+/// The names of all files below `root`; of the time zones only one, as their number is not ours to say.
+fn files_except_zones(root: &Path) -> BTreeSet<String> {
+    let listed = succeed(Command::new("find").arg(root).args(["-not", "-type", "d", "-printf", "%P\\n"]));
+    let named = |name: &&str| !name.starts_with("usr/share/zoneinfo/") || name.ends_with("zoneinfo/Europe/Berlin");
+    listed.lines().filter(named).map(String::from).collect()
+}
+
+/// The daemon linked statically, by the same flag as in the Dockerfile. Every dependency is there already.
+fn static_binary() -> &'static Path {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    let binary = Path::new(env!("CARGO_BIN_EXE_setpoint"));
+    BUILT.get_or_init(|| {
+        let mut build = Command::new(env!("CARGO"));
+        build.current_dir(env!("CARGO_MANIFEST_DIR")).args(["rustc", "--locked", "--bin", "setpoint"]);
+        build.args(if cfg!(debug_assertions) { &[][..] } else { &["--release"] });
+        build.args(["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"]);
+        // What cargo told this test about its package would make build scripts run anew.
+        for (name, _) in env::vars() {
+            if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|start| name.starts_with(start)) {
+                build.env_remove(name);
+            }
+        }
+        succeed(&mut build);
+    });
+    binary
+}
+
+/// Whether the machine lacks something that `test` needs; says so, or fails where nothing may be left out.
+fn left_out(test: &str, needs: &[&str]) -> bool {
+    let Some(missing) = needs.iter().find(|need| !available(need)) else { return false };
+    assert!(env::var_os("SETPOINT_REQUIRE_SERVERS").is_none_or(|value| value != "1"), "{test} needs {missing}");
+    // Not by `eprintln!`, which the test harness keeps to itself where a test passes.
+    writeln!(io::stderr(), "left out: {test}: needs {missing}").expect("stderr takes a line");
+    true
+}
+
+fn available(need: &str) -> bool {
+    if need == "root" {
+        return fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    }
+    let folders = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&folders).any(|folder| folder.join(need).is_file())
+}
+
+/// What `command` prints, without the last line end.
+fn succeed(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}\n{}", output.status, printed(&output));
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+fn printed(output: &std::process::Output) -> String {
+    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
+}
+
+fn write(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    fs::write(path, text).expect("a file");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+    fs::copy(from, to).expect("a copy");
+}
