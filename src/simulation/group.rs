@@ -26,7 +26,7 @@ pub const TERMINATING: Duration = Duration::from_secs(20);
 pub const LAUNCH_RETRY: Duration = Duration::from_secs(30);
 
 /// The least time that an instance is billed for.
-pub const LEAST_BILLED: Duration = Duration::from_secs(60);
+pub const LEAST_BILLED: Duration = Duration::from_mins(1);
 
 /// The states in which an instance of the group can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +173,7 @@ impl AutoScalingGroup {
             desired: settings.desired,
             boot: settings.boot,
             default_instance_warmup: None,
-            default_cooldown: Duration::from_secs(300),
+            default_cooldown: Duration::from_mins(5),
             suspended: BTreeSet::new(),
             operator: None,
             tags: BTreeMap::new(),
@@ -183,7 +183,8 @@ impl AutoScalingGroup {
             warm_pool: None,
             instances: vec![],
             activities: VecDeque::new(),
-            next_activity: 0,
+            // Ids of different groups differ, as they do in the service.
+            next_activity: seed >> 20,
             next_instance: seed,
             request: None,
             retry_at: now,
@@ -404,7 +405,7 @@ impl AutoScalingGroup {
 const ONE: Capacity = Capacity::new(1);
 
 /// Age of the instances that are there at the start: long past any warm-up.
-const LONG_AGO: Duration = Duration::from_secs(24 * 3600);
+const LONG_AGO: Duration = Duration::from_hours(24);
 
 fn out_of_bounds(desired: Capacity, side: &str, bound: Capacity) -> GroupError {
     GroupError::Validation(format!(
@@ -446,7 +447,7 @@ mod tests {
             min: capacity(2),
             max: capacity(10),
             desired: capacity(4),
-            boot: Duration::from_secs(60),
+            boot: Duration::from_mins(1),
         };
         AutoScalingGroup::new(settings, 1, at(0))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 /// How far back samples are kept.
-pub const RETENTION: Duration = Duration::from_secs(600);
+pub const RETENTION: Duration = Duration::from_mins(10);
 
 /// The label that holds the name of a metric.
 pub const NAME: &str = "__name__";

@@ -11,7 +11,7 @@ use super::queue::{INSTANCE_RATE, LONGEST_WAIT, OBJECTIVE, Queue};
 pub const COLD_SHARE: f64 = 0.6;
 
 /// How long an instance takes from [`COLD_SHARE`] to its full capacity.
-pub const WARM_UP: Duration = Duration::from_secs(60);
+pub const WARM_UP: Duration = Duration::from_mins(1);
 
 /// Upper bounds of the response time histogram in seconds; the last bucket has none.
 pub const BUCKETS: [f64; 12] = [0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0];

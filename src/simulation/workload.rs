@@ -89,7 +89,7 @@ impl Workload {
         let next = self.corners.partition_point(|corner| corner.0 <= since_start);
         match (next.checked_sub(1).and_then(|last| self.corners.get(last)), self.corners.get(next)) {
             (Some(&(t0, r0)), Some(&(t1, r1))) => {
-                r0 + (r1 - r0) * (since_start - t0).as_secs_f64() / (t1 - t0).as_secs_f64()
+                r0 + (r1 - r0) * since_start.abs_diff(t0).div_duration_f64(t1.abs_diff(t0))
             }
             (Some(&(_, rate)), None) | (None, Some(&(_, rate))) => rate,
             (None, None) => 0.0,
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_crowd_is_six_times_the_quiet_rate_within_a_minute() {
-        assert!(Phase::Crowd.begins() - Phase::Arrival.begins() <= Duration::from_secs(60));
+        assert!(Phase::Crowd.begins().abs_diff(Phase::Arrival.begins()) <= Duration::from_mins(1));
         assert!((Workload::ticket_sale().peak() / QUIET_RATE - 6.0).abs() < 1e-9);
     }
 

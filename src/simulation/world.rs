@@ -185,7 +185,7 @@ impl World {
             min: Capacity::new(2),
             max: Capacity::new(20),
             desired: Capacity::new(2),
-            boot: Duration::from_secs(60),
+            boot: Duration::from_mins(1),
         };
         Self::new(seed, start).with_fleet(settings, Workload::ticket_sale())
     }
