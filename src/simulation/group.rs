@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::activity::{Activity, ActivityStatus, InstanceRefresh, ScalingPolicy, activity_id};
 use super::faults::Faults;
+use super::instance::{Instance, State};
 use super::noise::scramble;
 use crate::observation::elapsed;
 use crate::policy::Capacity;
@@ -27,59 +28,6 @@ pub const LAUNCH_RETRY: Duration = Duration::from_secs(30);
 
 /// The least time that an instance is billed for.
 pub const LEAST_BILLED: Duration = Duration::from_mins(1);
-
-/// The states in which an instance of the group can be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Boots until this time.
-    Pending {
-        /// When it goes into service.
-        until: Timestamp,
-    },
-    /// Serves.
-    InService {
-        /// Since when.
-        since: Timestamp,
-    },
-    /// Out of service, gone at this time.
-    Terminating {
-        /// When it is gone.
-        until: Timestamp,
-    },
-}
-
-impl State {
-    /// The name of the lifecycle state in the API.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pending { .. } => "Pending",
-            Self::InService { .. } => "InService",
-            Self::Terminating { .. } => "Terminating",
-        }
-    }
-}
-
-/// One instance.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Instance {
-    /// `i-…`
-    pub id: String,
-    /// Where it stands.
-    pub state: State,
-    /// When it was launched, and billing began.
-    pub launched: Timestamp,
-    /// The group's health check passes.
-    pub healthy: bool,
-    /// The activity that launches or terminates it.
-    activity: u64,
-}
-
-impl Instance {
-    /// It counts towards the desired capacity: it is not being terminated.
-    pub fn is_live(&self) -> bool {
-        !matches!(self.state, State::Terminating { .. })
-    }
-}
 
 /// How a group starts out.
 #[derive(Clone, Debug, PartialEq, Eq)]

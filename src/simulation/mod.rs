@@ -19,6 +19,7 @@ pub mod activity;
 pub mod faults;
 pub mod group;
 pub mod history;
+pub mod instance;
 pub mod noise;
 pub mod plant;
 pub mod promql;

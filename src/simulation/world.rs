@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::faults::Faults;
-use super::group::{AutoScalingGroup, GroupError, GroupSettings, State, push_bounded};
+use super::group::{AutoScalingGroup, GroupError, GroupSettings, push_bounded};
 use super::history::{History, Labels, labels};
+use super::instance::{Instance, State};
 use super::noise::{Noise, scramble};
 use super::plant::{BUCKETS, Counts, Plant, share_of_capacity};
 use super::queue::{INSTANCE_RATE, OBJECTIVE, Queue};
@@ -58,7 +59,7 @@ impl Fleet {
 
     /// The instances in service, each with its share of its full capacity.
     fn shares(&self, now: Timestamp) -> Vec<(String, f64)> {
-        let share = |instance: &super::group::Instance| match instance.state {
+        let share = |instance: &Instance| match instance.state {
             State::InService { since } => Some((instance.id.clone(), share_of_capacity(elapsed(since, now)))),
             State::Pending { .. } | State::Terminating { .. } => None,
         };
@@ -378,6 +379,37 @@ mod tests {
         world.faults.frozen_samples = true;
         world.advance(after(Phase::Quiet, 80));
         assert_eq!(world.history().newest(), Some(after(Phase::Quiet, 16).as_millisecond()));
+    }
+
+    /// The ratio rule with a probe at saturation and a stabilization of one minute: the plainest controller that works.
+    fn recommended(world: &World) -> Capacity {
+        let group = &world.fleet(TICKET_SALE_GROUP).unwrap().group;
+        let utilization = reading(world).utilization;
+        let probe = if utilization > 0.95 { 1.5 * group.desired().as_f64() } else { 0.0 };
+        Capacity::ceil((utilization * group.in_service().as_f64() / 0.7).max(probe)).unwrap()
+    }
+
+    #[test]
+    fn a_plain_ratio_rule_carries_the_sale_for_less_than_a_static_fleet() {
+        let mut world = World::ticket_sale(1, start());
+        let mut recommendations = VecDeque::new();
+        let mut desired = vec![];
+        for second in (15..=TICKET_SALE.as_secs()).step_by(15) {
+            world.advance(after(Phase::Quiet, second));
+            push_bounded(&mut recommendations, recommended(&world), 4);
+            let capacity = recommendations.iter().copied().max().unwrap().clamp(Capacity::new(2), Capacity::new(20));
+            world.set_desired_capacity(TICKET_SALE_GROUP, capacity, false, Instant::now()).unwrap();
+            desired.push((second, capacity.get()));
+        }
+        let quiet = desired.iter().filter(|(second, _)| *second < Phase::Ramp.begins().as_secs());
+        assert!(quiet.clone().all(|(_, capacity)| *capacity == 2), "{desired:?}");
+        let crowded = Phase::Arrival.begins().as_secs() + 60 + 90;
+        let grown = desired.iter().find(|(_, capacity)| *capacity >= 12).unwrap().0;
+        assert!(grown <= crowded, "{desired:?}");
+        assert!(desired.last().unwrap().1 <= 3, "{desired:?}");
+        let score = world.score();
+        assert!(score.instance_hours < score.static_instance_hours, "{score:?}");
+        assert!((0.0..0.4).contains(&score.over_objective), "{score:?}");
     }
 
     #[test]

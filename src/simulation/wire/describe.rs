@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use super::super::activity::{Activity, ActivityStatus, ScalingPolicy, activity_id};
-use super::super::group::{AutoScalingGroup, GroupError, Instance};
+use super::super::group::{AutoScalingGroup, GroupError};
+use super::super::instance::Instance;
 use super::super::world::World;
 use super::autoscaling::{Refusal, Request};
 use super::xml::Xml;
