@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// The longest wait for anything from a server: moto's first call takes up to 15 s on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The status and the body of the answer to a GET.
 pub fn get(server: SocketAddr, path: &str) -> Result<(u16, String), Error> {
