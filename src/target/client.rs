@@ -23,8 +23,14 @@ use aws_sdk_autoscaling::operation::describe_scaling_activities::DescribeScaling
 use aws_sdk_autoscaling::operation::describe_scheduled_actions::DescribeScheduledActionsError;
 use aws_sdk_autoscaling::operation::set_desired_capacity::SetDesiredCapacityError;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    AfterDeserializationInterceptorContextRef, InterceptorContext,
+};
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
 
 use super::error::RATE_EXCEEDED;
 use super::{ErrorKind, Settings, TargetError};
@@ -48,6 +54,7 @@ pub(super) async fn connect(
 ) -> Result<Client, TargetError> {
     let shared = shared(settings, find_region(settings, region).await?, credentials).await;
     let mut config = Builder::from(&shared)
+        .interceptor(Whole)
         .retry_classifier(RateExceeded::<DescribeAutoScalingGroupsError>::new())
         .retry_classifier(RateExceeded::<DescribeInstanceRefreshesError>::new())
         .retry_classifier(RateExceeded::<DescribePoliciesError>::new())
@@ -106,6 +113,29 @@ async fn shared(settings: &Settings, region: Region, credentials: Option<Credent
         loader = loader.credentials_provider(credentials);
     }
     loader.load().await
+}
+
+/// Refuses an answer that was cut off. The SDK takes what it got of a list for all of it, and a group that has lost
+/// instances looks as though it carried less.
+#[derive(Debug)]
+struct Whole;
+
+impl Intercept for Whole {
+    fn name(&self) -> &'static str {
+        "the whole answer"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let answer = context.response();
+        let body = answer.body().bytes().unwrap_or_default().trim_ascii_end();
+        let whole = body.is_empty() || body.ends_with(b"Response>");
+        if whole || !answer.status().is_success() { Ok(()) } else { Err("the answer was cut off".into()) }
+    }
 }
 
 /// Retries [`RATE_EXCEEDED`] of one operation as throttling.
