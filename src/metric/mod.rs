@@ -1,1 +1,3 @@
-//! Not yet built.
+//! Where measurements come from.
+
+pub mod prometheus;
