@@ -81,7 +81,9 @@ pub enum SourceError {
         expected: &'static str,
     },
     /// A header that HTTP does not allow. Its value may be a secret and is not told.
-    #[error("prometheus.headers: \"{name}\" cannot be sent, expected a name of HTTP and a value without control characters")]
+    #[error(
+        "prometheus.headers: \"{name}\" cannot be sent, expected a name of HTTP and a value without control characters"
+    )]
     Header {
         /// The name of the header.
         name: String,

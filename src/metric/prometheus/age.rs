@@ -67,7 +67,9 @@ fn collect(expr: &Expr, found: &mut Vec<String>) {
             collect(&aggregate.expr, found);
         }
         // The second argument of `info` looks like a selector and only names labels.
-        Expr::Call(call) if call.func.name == "info" => call.args.args.iter().take(1).for_each(|arg| collect(arg, found)),
+        Expr::Call(call) if call.func.name == "info" => {
+            call.args.args.iter().take(1).for_each(|arg| collect(arg, found))
+        }
         Expr::Call(call) => call.args.args.iter().for_each(|arg| collect(arg, found)),
         Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => {}
     }
