@@ -81,7 +81,9 @@ pub enum SourceError {
         expected: &'static str,
     },
     /// A header that HTTP does not allow. Its value may be a secret and is not told.
-    #[error("prometheus.headers: \"{name}\" cannot be sent, expected a name of HTTP and a value without control characters")]
+    #[error(
+        "prometheus.headers: \"{name}\" cannot be sent, expected a name of HTTP and a value without control characters"
+    )]
     Header {
         /// The name of the header.
         name: String,
@@ -151,4 +153,16 @@ fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static)
         cause = source;
     }
     cause
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_is_one_short_line() {
+        assert_eq!(sentence("bad\r\n\tquery  \u{1b}[31m"), "bad query [31m");
+        assert_eq!(sentence(&"ü".repeat(MAX_DETAIL)), "ü".repeat(MAX_DETAIL));
+        assert_eq!(sentence(&"ü".repeat(MAX_DETAIL + 1)), format!("{}…", "ü".repeat(MAX_DETAIL)));
+    }
 }
