@@ -136,6 +136,11 @@ fn age(sampled: Timestamp, now: Timestamp) -> Result<Duration, Answer> {
     Ok(elapsed(sampled, now))
 }
 
+/// The time that is `seconds` after the epoch.
+fn timestamp(seconds: f64) -> Option<Timestamp> {
+    Timestamp::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?).ok()
+}
+
 /// `text` on one line of at most [`MAX_DETAIL`] characters.
 fn sentence(text: &str) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());

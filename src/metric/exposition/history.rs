@@ -149,3 +149,104 @@ impl Increases {
         Some(lower_bound + (bound - lower_bound) * (wanted - below) / (count - below))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(30);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn counters(of: &[(&str, f64)]) -> Vec<Counter> {
+        let counter = |(name, value): &(&str, f64)| {
+            let series = Series { name: (*name).to_owned(), labels: Vec::new() };
+            Counter { series, upper_bound: f64::INFINITY, value: *value }
+        };
+        of.iter().map(counter).collect()
+    }
+
+    /// Scrapes at these seconds, and what is known after the last: the increase, and over how many seconds.
+    fn check(scrapes: &[(i64, &[(&str, f64)])], expected: Option<(f64, u64)>) {
+        let mut history = History::default();
+        for (second, values) in scrapes {
+            history.add(counters(values), WINDOW, at(*second));
+        }
+        let known = history.increases().map(|(increases, time)| (increases.total(), time.as_secs()));
+        assert_eq!(known, expected, "{scrapes:?}");
+    }
+
+    #[test]
+    fn an_increase_is_what_was_added_between_scrapes() {
+        check(&[(0, &[("a", 5.0)])], None);
+        check(&[(0, &[("a", 5.0)]), (10, &[("a", 8.0)])], Some((3.0, 10)));
+        check(&[(0, &[("a", 5.0), ("b", 1.0)]), (10, &[("a", 8.0), ("b", 2.0)])], Some((4.0, 10)));
+    }
+
+    #[test]
+    fn a_counter_that_went_down_was_started_anew() {
+        check(&[(0, &[("a", 5.0)]), (10, &[("a", 2.0)]), (20, &[("a", 3.0)])], Some((3.0, 20)));
+    }
+
+    #[test]
+    fn the_first_value_of_a_series_is_no_increase() {
+        check(&[(0, &[("a", 5.0)]), (10, &[("a", 5.0), ("b", 900.0)])], Some((0.0, 10)));
+    }
+
+    #[test]
+    fn a_series_that_was_missing_once_goes_on_where_it_was() {
+        check(&[(0, &[("a", 5.0), ("b", 900.0)]), (10, &[("a", 5.0)]), (20, &[("a", 5.0), ("b", 901.0)])], {
+            Some((1.0, 20))
+        });
+    }
+
+    #[test]
+    fn only_scrapes_within_the_window_count() {
+        let a = |value| [("a", value)];
+        check(&[(0, &a(0.0)), (10, &a(100.0)), (20, &a(101.0)), (40, &a(103.0))], Some((3.0, 30)));
+        check(&[(0, &a(0.0)), (31, &a(100.0))], None);
+    }
+
+    #[test]
+    fn a_scrape_that_was_overtaken_changes_nothing_and_a_clock_set_back_starts_anew() {
+        let a = |value| [("a", value)];
+        check(&[(0, &a(0.0)), (10, &a(10.0)), (10, &a(10.0)), (8, &a(9.0))], Some((10.0, 10)));
+        check(&[(100, &a(0.0)), (110, &a(10.0)), (50, &a(20.0))], None);
+        check(&[(100, &a(0.0)), (110, &a(10.0)), (50, &a(20.0)), (60, &a(21.0))], Some((1.0, 10)));
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut history = History::default();
+        for second in 0..3000 {
+            history.add(counters(&[("a", 1.0), (&format!("b{second}"), 1.0)]), Duration::from_hours(1), at(second));
+        }
+        assert_eq!(history.steps.len(), MAX_STEPS);
+        assert!(history.newest.len() <= 4, "{}", history.newest.len());
+    }
+
+    fn quantile(rank: f64, buckets: &[(f64, f64)]) -> Option<f64> {
+        Increases(buckets.iter().map(|(bound, count)| (UpperBound(*bound), *count)).collect()).quantile(rank)
+    }
+
+    #[test]
+    fn a_quantile_is_interpolated_as_prometheus_does() {
+        const INF: f64 = f64::INFINITY;
+        let check = |rank, buckets: &[_], expected: Option<f64>| {
+            assert_eq!(quantile(rank, buckets), expected, "{rank} of {buckets:?}");
+        };
+        check(0.5, &[(1.0, 0.0), (2.0, 10.0), (INF, 10.0)], Some(1.5));
+        check(0.5, &[(1.0, 10.0), (INF, 10.0)], Some(0.5));
+        check(0.9, &[(1.0, 5.0), (2.0, 10.0), (INF, 10.0)], Some(1.8));
+        // Beyond the last finite bound nothing is known.
+        check(0.9, &[(1.0, 5.0), (2.0, 5.0), (INF, 10.0)], Some(2.0));
+        // Below zero there is no lower bound to interpolate from.
+        check(0.1, &[(-1.0, 5.0), (1.0, 10.0), (INF, 10.0)], Some(-1.0));
+        check(0.75, &[(-1.0, 5.0), (1.0, 10.0), (INF, 10.0)], Some(0.0));
+        // A bucket that lost to the one before it is raised.
+        check(0.5, &[(1.0, 6.0), (2.0, 4.0), (INF, 8.0)], Some(1.0 * 4.0 / 6.0));
+        check(0.5, &[(1.0, 0.0), (INF, 0.0)], None);
+    }
+}

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use promql_parser::parser::{self, Expr, VectorSelector};
 
 use super::reply::Number;
@@ -41,13 +40,8 @@ pub(super) fn of(newest: Result<Number, Answer>) -> Result<Duration, Answer> {
         },
     })?;
     let malformed = || Answer::failed(Failure::Malformed, "the time of the newest sample is not a time");
-    let (sampled, now) = timestamp(newest.value).zip(timestamp(newest.at)).ok_or_else(malformed)?;
+    let (sampled, now) = metric::timestamp(newest.value).zip(metric::timestamp(newest.at)).ok_or_else(malformed)?;
     metric::age(sampled, now)
-}
-
-fn timestamp(seconds: f64) -> Option<Timestamp> {
-    let since_epoch = Duration::try_from_secs_f64(seconds).ok()?;
-    Timestamp::UNIX_EPOCH.checked_add(since_epoch).ok()
 }
 
 /// Adds the distinct selectors of `expr` to `found`, in their order.
@@ -68,7 +62,7 @@ fn collect(expr: &Expr, found: &mut Vec<String>) {
         }
         // The second argument of `info` looks like a selector and only names labels.
         Expr::Call(call) if call.func.name == "info" => {
-            call.args.args.iter().take(1).for_each(|arg| collect(arg, found))
+            call.args.args.iter().take(1).for_each(|arg| collect(arg, found));
         }
         Expr::Call(call) => call.args.args.iter().for_each(|arg| collect(arg, found)),
         Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => {}
