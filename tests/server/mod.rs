@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Barrier;
 use tokio_rustls::TlsAcceptor;
 
 /// What the server does once it has a request.
 pub enum Act {
     /// Sends these bytes and closes the connection.
     Send(Vec<u8>),
+    /// Waits until as many requests are here as the barrier wants, then sends these bytes.
+    Meet(Arc<Barrier>, Vec<u8>),
     /// Sends these bytes and then nothing.
     Hang(Vec<u8>),
     /// Sends these bytes and then one more from time to time, for ever.
@@ -106,6 +109,10 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         Act::Send(bytes) => {
             connection.write_all(&bytes).await.ok()?;
             connection.shutdown().await.ok()
+        }
+        Act::Meet(barrier, bytes) => {
+            barrier.wait().await;
+            connection.write_all(&bytes).await.ok()
         }
         Act::Hang(bytes) => {
             connection.write_all(&bytes).await.ok()?;
