@@ -1,12 +1,12 @@
 //! The layers: a TOML document under the environment. Every value remembers where it was set.
 //!
-//! `config` lays one over the other; the document is a source of our own because only a spanned parse knows lines and
-//! columns. Nothing here knows what a key means.
+//! `config` lays one over the other. It reads TOML also, but only a spanned parse knows lines and columns, and its builder
+//! forgets them. Nothing here knows what a key means.
 
 use std::collections::HashMap;
 use std::num::ParseIntError;
 
-use config::{Config, ConfigError, Environment, Map, Source, Value, ValueKind};
+use config::{Environment, Source, Value, ValueKind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -65,15 +65,13 @@ pub(super) fn layered(
         return None;
     }
     let reader = Reader { lines, report };
-    let root = reader.table("", table.get_ref(), Position::START);
+    let mut root = reader.table("", table.get_ref(), Position::START);
     let environment = Environment::with_prefix("SETPOINT").separator("__").ignore_empty(true).source(Some(variables));
-    match Config::builder().add_source(Document(root)).add_source(environment).build() {
-        Ok(config) => Some(config.cache),
-        Err(error) => {
-            report.add(&report.in_file(Position::START), "", format!("cannot be layered: {error}"), None);
-            None
-        }
+    if let Err(error) = environment.collect_to(&mut root) {
+        report.add(&report.in_file(Position::START), "", format!("can't take the environment: {error}"), None);
+        return None;
     }
+    Some(root)
 }
 
 fn overrides(environment: impl IntoIterator<Item = (String, String)>, report: &Report) -> HashMap<String, String> {
@@ -97,26 +95,6 @@ fn overrides(environment: impl IntoIterator<Item = (String, String)>, report: &R
         report.add(&location, "", problem, suggestion.map(|key| format!("{PREFIX}{key}")));
     }
     known
-}
-
-/// The document as a layer.
-#[derive(Clone, Debug)]
-struct Document(Value);
-
-impl Source for Document {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        self.0.clone().into_table()
-    }
-
-    /// As it stands: the default would take the keys for paths, and `"a[9]"` for a list.
-    fn collect_to(&self, cache: &mut Value) -> Result<(), ConfigError> {
-        cache.clone_from(&self.0);
-        Ok(())
-    }
 }
 
 /// Where each line begins.

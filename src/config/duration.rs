@@ -21,6 +21,19 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
     (!text.is_empty()).then(|| Duration::from_millis(total))
 }
 
+/// The text that [`parse`] reads as `duration`, for messages.
+pub(super) fn text(duration: Duration) -> String {
+    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut text = String::new();
+    for (unit, milliseconds) in UNITS.iter().filter(|(unit, _)| *unit != "d") {
+        if rest >= *milliseconds {
+            text.push_str(&format!("{}{unit}", rest / milliseconds));
+            rest %= milliseconds;
+        }
+    }
+    if text.is_empty() { "0s".into() } else { text }
+}
+
 fn split_where(text: &str, stop: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(stop).unwrap_or(text.len()))
 }
@@ -45,5 +58,12 @@ mod tests {
             check(text, None);
         }
         check("999999999999999999d", None);
+    }
+
+    #[test]
+    fn what_is_said_is_what_is_read() {
+        for said in ["0s", "500ms", "1m30s", "24h", "1h30m", "3s"] {
+            assert_eq!(text(parse(said).unwrap()), said);
+        }
     }
 }
