@@ -452,7 +452,7 @@ fn text_that_is_not_toml_is_found_where_it_breaks() {
 #[test]
 fn settings_of_the_daemon_are_checked() {
     for (new, fragment) in [
-        ("▸interval = 15", "15 has no unit, expected a duration with its unit such as \"15s\""),
+        ("▸interval = 15", "15 has no unit, expected for example \"15s\" or \"15ms\""),
         ("▸interval = 15.5", "expected a duration such as"),
         ("▸interval = \"15\"", "expected a duration such as"),
         ("▸interval = \"15 s\"", "expected a duration such as"),
@@ -579,7 +579,7 @@ fn policies_are_checked() {
         ("min = 2", "▸min = -1", "policy[web].min", "expected a whole number from 0 to 1000000, found -1"),
         ("min = 2", "▸min = 2.0", "policy[web].min", "expected a whole number"),
         ("min = 2", "▸min = \"2\"", "policy[web].min", "expected a whole number"),
-        ("min = 2", "▸mni = 2", "policy[web].mni", "unknown key"),
+        ("min = 2", "▸mni = 2", "policy[web].mni", "did you mean \"min\"?"),
         ("max = 10", "▸max = 1000001", "policy[web].max", "expected a whole number from 1 to 1000000"),
         ("max = 10", "▸max = 0", "policy[web].max", "expected a whole number from 1"),
         ("mode = \"observe\"", "▸mode = \"dry-run\"", "policy[web].mode", "expected one of \"active\", \"observe\""),
@@ -607,7 +607,7 @@ fn policies_are_checked() {
         ("controller = { ▸ki = 0 }", "controller.ki", "expected a gain above 0, at most 1"),
         ("controller = { ▸ki = 1.5 }", "controller.ki", "expected a gain above 0, at most 1"),
         ("controller = { ▸kd = 60 }", "controller.kd", "60 has no unit"),
-        ("controller = { ▸kI = 1 }", "controller.kI", "unknown key"),
+        ("controller = { ▸kI = 1 }", "controller.kI", "did you mean \"ki\"?"),
         ("stabilization = { ▸up = \"5m\" }", "stabilization.up", "unknown key"),
         ("stabilization = { ▸in = \"2h\" }", "stabilization.in", "expected a duration from 0s to 1h"),
         ("▸stabilization = \"5m\"", "stabilization", "expected a table"),
@@ -673,7 +673,7 @@ fn metrics_are_checked() {
     for (new, fragment) in [
         ("kind = \"total\"\n▸target = 0", "expected what one instance should carry"),
         ("kind = \"total\"\n▸target = \"150\"", "expected what one instance should carry"),
-        ("kind = \"latency\"\n▸target = 500", "500 has no unit, expected a duration with its unit such as \"500s\""),
+        ("kind = \"latency\"\n▸target = 500", "500 has no unit, expected for example \"500s\" or \"500ms\""),
         ("kind = \"latency\"\n▸target = 0.5", "expected a duration such as \"500ms\""),
         ("kind = \"latency\"\n▸target = \"0ms\"", "expected a duration from 1ms"),
     ] {

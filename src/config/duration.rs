@@ -21,16 +21,15 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
     (!text.is_empty()).then(|| Duration::from_millis(total))
 }
 
-/// The text that [`parse`] reads as `duration`, for messages.
+/// The text that [`parse`] reads as `duration`, for messages; in hours rather than days.
 pub(super) fn text(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let mut text = String::new();
-    for (unit, milliseconds) in UNITS.iter().filter(|(unit, _)| *unit != "d") {
-        if rest >= *milliseconds {
-            text.push_str(&format!("{}{unit}", rest / milliseconds));
-            rest %= milliseconds;
-        }
-    }
+    let part = |(unit, milliseconds): &(&str, u64)| {
+        let count = rest / milliseconds;
+        rest %= milliseconds;
+        (count > 0).then(|| format!("{count}{unit}"))
+    };
+    let text: String = UNITS.iter().skip(1).filter_map(part).collect();
     if text.is_empty() { "0s".into() } else { text }
 }
 

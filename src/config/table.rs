@@ -178,7 +178,7 @@ impl<'a> Field<'a> {
         const EXPECTED: &str = "a duration such as \"500ms\", \"90s\", \"5m\" or \"1h30m\"";
         match &self.value.kind {
             ValueKind::I64(number) => {
-                self.wrong(format!("{number} has no unit, expected a duration with its unit such as \"{number}s\""))
+                self.wrong(format!("{number} has no unit, expected for example \"{number}s\" or \"{number}ms\""))
             }
             ValueKind::String(text) => match duration::parse(text) {
                 Some(duration) if range.contains(&duration) => Some(duration),
