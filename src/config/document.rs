@@ -14,7 +14,7 @@ use super::finding::{Location, Position, Report, nearest};
 use super::table::join;
 
 /// What a variable of ours begins with.
-pub(super) const PREFIX: &str = "SETPOINT__";
+const PREFIX: &str = "SETPOINT__";
 
 /// The daemon settings that the environment may set. Policies and headers stand in the file alone: a list has no
 /// name in the environment, and the case of a header's name would be lost.
@@ -83,16 +83,15 @@ fn overrides(environment: impl IntoIterator<Item = (String, String)>, report: &R
             known.insert(name, value);
             continue;
         }
-        let problem = match key.split("__").next() {
-            Some("POLICY") => "policies can't be set by the environment, expected them in the file",
-            _ if key.starts_with("PROMETHEUS__HEADERS") => {
-                "headers can't be set by the environment, expected them in the file"
-            }
-            _ => "unknown setting",
-        };
-        let suggestion = nearest(key, OVERRIDES).filter(|_| problem == "unknown setting");
         let location = Location { source: name.as_str().into(), position: None };
-        report.add(&location, "", problem, suggestion.map(|key| format!("{PREFIX}{key}")));
+        if key.starts_with("POLICY") {
+            report.add(&location, "", "policies can't be set by the environment, expected them in the file", None);
+        } else if key.starts_with("PROMETHEUS__HEADERS") {
+            report.add(&location, "", "headers can't be set by the environment, expected them in the file", None);
+        } else {
+            let meant = nearest(key, OVERRIDES).map(|key| format!("{PREFIX}{key}"));
+            report.add(&location, "", "unknown setting", meant);
+        }
     }
     known
 }
