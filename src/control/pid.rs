@@ -27,6 +27,8 @@ pub struct PidMemory(Option<Last>);
 
 #[derive(Clone, Debug, PartialEq)]
 struct Last {
+    /// When the first demand was seen. Until the filter has seen one time constant, its slope is not believed.
+    since: Timestamp,
     at: Timestamp,
     /// The desired capacity that the group had.
     desired: Capacity,
@@ -75,8 +77,10 @@ pub fn ask(
     let change = before.as_ref().map_or(0.0, |last| e - last.e);
     let u = limits.clamp(anchor + gains.kp * change + gains.ki * e);
     let slope = before.as_ref().map_or(0.0, |last| last.slope_towards(x, now));
-    memory.0 = Some(Last { at: now, desired, u, e, x, slope });
-    let lead = (gains.kd * slope).clamp(0.0, MOST_LEAD.ln());
+    let since = before.as_ref().map_or(now, |last| last.since);
+    memory.0 = Some(Last { since, at: now, desired, u, e, x, slope });
+    let settled = elapsed(since, now) >= SLOPE_FILTER;
+    let lead = if settled { (gains.kd * slope).clamp(0.0, MOST_LEAD.ln()) } else { 0.0 };
     (u + lead).exp()
 }
 
