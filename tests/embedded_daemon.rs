@@ -12,7 +12,7 @@ use setpoint::simulation::{GroupSettings, LaunchFault, Phase, Workload, World, W
 use setpoint::status::{Board, PolicyStatus, Snapshot};
 use tokio::sync::{mpsc, oneshot};
 
-const DEMO: &str = include_str!("../config/examples/demo.toml");
+const DEMO: &str = include_str!("../config/demo.toml");
 
 /// A daemon on a world, until it is dropped or stopped.
 struct Trial {

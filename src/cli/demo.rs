@@ -21,7 +21,7 @@ use crate::simulation::{Phase, Score, World, WorldServer};
 use crate::status::{Board, PolicyStatus, Snapshot};
 
 /// The configuration of the demo, which is an example for its owner as well.
-const CONFIGURATION: &str = include_str!("../../config/examples/demo.toml");
+const CONFIGURATION: &str = include_str!("../../config/demo.toml");
 
 /// How much faster than the wall clock the demo's clock runs.
 const SPEED: f64 = 15.0;
