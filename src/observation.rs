@@ -140,7 +140,7 @@ pub struct Group {
     pub instances: Vec<Instance>,
     /// Suspended processes that matter here.
     pub suspended: Suspended,
-    /// An instance refresh is running.
+    /// An instance refresh is running, or nobody could rule it out.
     pub refreshing: bool,
     /// Launches fail: the newest launch activity failed and the group is short of its desired capacity.
     pub launch_failure: Option<LaunchFailure>,
@@ -229,7 +229,7 @@ pub struct GroupStatus {
     pub healthy: Capacity,
     /// Suspended processes.
     pub suspended: Suspended,
-    /// An instance refresh is running.
+    /// An instance refresh is running, or nobody could rule it out.
     pub refreshing: bool,
     /// Launches fail.
     pub launch_failure: Option<LaunchFailure>,

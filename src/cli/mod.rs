@@ -1,1 +1,3 @@
-//! Not yet built.
+//! One file per command; each is thin.
+
+pub mod check;

@@ -58,6 +58,12 @@ pub struct ControllerState {
 }
 
 impl ControllerState {
+    /// The same without what each metric's controller remembers, for a policy whose metrics have changed.
+    #[must_use]
+    pub fn without_metrics(self) -> Self {
+        Self { metrics: ArrayVec::new(), ..self }
+    }
+
     /// Notes that the group is seen now. After a gap of more than `patience`, the watch begins anew.
     pub(super) fn see(&mut self, now: Timestamp, patience: Duration, metrics: usize) {
         let unbroken = self.seen_at.is_some_and(|seen| elapsed(seen, now) <= patience);
@@ -105,6 +111,18 @@ pub enum Outcome {
     Rejected(Rejection),
     /// No answer came; it may have been applied.
     Unknown,
+}
+
+impl Outcome {
+    /// A bounded word for logs and metric labels.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::NoOp => "no-op",
+            Self::Rejected(_) => "rejected",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// Why AWS refused a decision.

@@ -1,1 +1,35 @@
-//! Not yet built.
+//! The embedded world: a fleet under a workload, its Auto Scaling group, and the wire face of both.
+//!
+//! The world itself is pure: time is an argument, and the same sequence of times and calls gives the same world.
+//! Only [`wire`] listens, and only on loopback. Nothing here ever reaches beyond this machine.
+//!
+//! | file | is |
+//! |---|---|
+//! | [`queue`] | how long requests take at a load: M/M/c and a fluid backlog |
+//! | [`plant`] | identical instances that serve arrivals, and what was counted |
+//! | [`workload`] | requests per second over time; the ticket sale |
+//! | [`group`] | an Auto Scaling group as the service behaves |
+//! | [`history`] | what a Prometheus that scrapes the plant would hold |
+//! | [`promql`] | queries over that history |
+//! | [`faults`] | what can be made to go wrong |
+//! | [`world`] | all of these together |
+//! | [`wire`] | the protocols of Prometheus and of Auto Scaling |
+
+pub mod activity;
+pub mod faults;
+pub mod group;
+pub mod history;
+pub mod instance;
+pub mod noise;
+pub mod plant;
+pub mod promql;
+pub mod queue;
+pub mod wire;
+pub mod workload;
+pub mod world;
+
+pub use faults::{AutoScalingFault, Fault, Faults, LaunchFault, PrometheusFault};
+pub use group::{AutoScalingGroup, GroupError, GroupSettings};
+pub use wire::WorldServer;
+pub use workload::{Phase, Workload};
+pub use world::{Call, Fleet, Score, World};

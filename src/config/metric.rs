@@ -1,0 +1,139 @@
+//! Reads `[[policy.metric]]`: one signal with its target.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::promql;
+use super::settings;
+use super::table::{Field, Table, Taken};
+use crate::policy::{Aggregation, Metric, MetricKind, Reading, Scrape, Source};
+
+const KINDS: [(&str, MetricKind); 3] =
+    [("utilization", MetricKind::Utilization), ("total", MetricKind::Total), ("latency", MetricKind::Latency)];
+const AGGREGATIONS: [(&str, Aggregation); 3] =
+    [("avg", Aggregation::Avg), ("sum", Aggregation::Sum), ("max", Aggregation::Max)];
+const LATENCIES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
+const AGES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
+/// A minute between two scrapes, and half of one for the way.
+const MAX_AGE: Duration = Duration::from_secs(90);
+const WINDOW: Duration = Duration::from_mins(1);
+const LONGEST_WINDOW: Duration = Duration::from_hours(24);
+
+/// What a scrape makes of the selected series; which keys go with it depends on this.
+#[derive(Clone, Copy, PartialEq)]
+enum Read {
+    Gauge,
+    Rate,
+    Quantile,
+}
+
+const READS: [(&str, Read); 3] = [("gauge", Read::Gauge), ("rate", Read::Rate), ("quantile", Read::Quantile)];
+
+/// Reads one `[[policy.metric]]` of a policy that is evaluated every `interval`.
+pub(super) fn metric(
+    table: &Table,
+    interval: Duration,
+    names: &mut Taken,
+    has_prometheus: &mut bool,
+) -> Option<Metric> {
+    let name = table.need("name", "a name that logs and the API use").and_then(|f| {
+        let name = f.name()?;
+        names.take(name.to_owned(), &f, "this name");
+        Some(name)
+    });
+    let kind = table.need("kind", "\"utilization\", \"total\" or \"latency\"").and_then(|f| f.word(&KINDS));
+    // What a good target is depends on the kind, so an unknown kind leaves it unread.
+    let target = table.need("target", "the value to keep").and_then(|f| target(&f, kind?));
+    let max_age = table.get("max_age").and_then(|f| f.duration(AGES)).unwrap_or(MAX_AGE);
+    let source = source(table, interval, has_prometheus);
+    Some(Metric { name: name?.into(), kind: kind?, target: target?, max_age, source: source? })
+}
+
+fn target(field: &Field, kind: MetricKind) -> Option<f64> {
+    match kind {
+        MetricKind::Utilization if field.is_text() => percentage(field),
+        MetricKind::Utilization => field.number(UTILIZATION, is_utilization),
+        MetricKind::Total => {
+            field.number("what one instance should carry, a number above 0", |n| n.is_normal() && n > 0.0)
+        }
+        MetricKind::Latency => field.duration(LATENCIES).map(|latency| latency.as_secs_f64()),
+    }
+}
+
+const UTILIZATION: &str = "a share below 1 such as 0.7, or below 100 such as 70 where the query gives percent (an amount \
+                           per instance is of kind \"total\")";
+
+/// From 1 to 1.5 it can't be told whether a share or percent is meant, and neither makes sense.
+fn is_utilization(number: f64) -> bool {
+    number.is_normal() && (number > 0.0 && number < 1.0 || number > 1.5 && number < 100.0)
+}
+
+/// "70%" is the share 0.7.
+fn percentage(field: &Field) -> Option<f64> {
+    let share = |text: &str| text.strip_suffix('%')?.trim().parse::<f64>().ok().map(|percent| percent / 100.0);
+    let is_share = |text: &str| share(text).is_some_and(|share| share.is_normal() && share > 0.0 && share < 1.0);
+    field.text_such(UTILIZATION, is_share).and_then(share)
+}
+
+fn source(table: &Table, interval: Duration, has_prometheus: &mut bool) -> Option<Source> {
+    match (table.get("query"), table.get("scrape")) {
+        (Some(query), None) => prometheus(&query, has_prometheus),
+        (None, Some(page)) => page.table(|t| scrape(t, interval)).map(Source::Exposition),
+        (Some(_), Some(page)) => page.wrong("excludes query, expected one of the two"),
+        (None, None) => {
+            table.wrong("has no source, expected query (PromQL) or scrape (a /metrics page)");
+            None
+        }
+    }
+}
+
+fn prometheus(field: &Field, has_prometheus: &mut bool) -> Option<Source> {
+    let query = field.text()?;
+    if !std::mem::replace(has_prometheus, true) {
+        field.wrong::<()>("has no server to go to, expected a section [prometheus] with its url");
+    }
+    match promql::query_problem(query) {
+        Some(problem) => field.wrong(problem),
+        None => Some(Source::Prometheus { query: query.into() }),
+    }
+}
+
+fn scrape(table: &Table, interval: Duration) -> Option<Scrape> {
+    let url = table.need("url", "the URL of a /metrics page").and_then(|f| settings::url(&f));
+    let read = table.need("read", "\"gauge\", \"rate\" or \"quantile\"").and_then(|f| f.word(&READS));
+    let selector = table.need("selector", "a selector such as requests_total{code=\"200\"}").and_then(|f| {
+        let suffix = if read == Some(Read::Quantile) { "_bucket" } else { "" };
+        let selector = f.text()?;
+        promql::selector_problem(selector, suffix).map_or(Some(selector), |problem| f.wrong(problem))
+    });
+    let reading = reading(table, read, interval);
+    Some(Scrape { url: url?.as_str().into(), selector: selector?.into(), reading: reading? })
+}
+
+fn reading(table: &Table, read: Option<Read>, interval: Duration) -> Option<Reading> {
+    // A key that does not go with what is read would be silently without effect.
+    let applicable = |key, wanted: &[Read]| {
+        let field = table.get(key)?;
+        let read = read?;
+        if wanted.contains(&read) { Some(field) } else { field.wrong("has no effect with this read, expected none") }
+    };
+    let aggregate = applicable("aggregate", &[Read::Gauge]).and_then(|f| f.word(&AGGREGATIONS));
+    let quantile = applicable("quantile", &[Read::Quantile]).map_or(Some(990), |f| per_mille(&f));
+    let window = applicable("window", &[Read::Rate, Read::Quantile]).and_then(|f| {
+        // Two scrapes make an increase; the first of them is up to an interval old.
+        f.duration(interval * 2..=LONGEST_WINDOW)
+    });
+    let window = window.unwrap_or(WINDOW.max(interval * 4));
+    Some(match read? {
+        Read::Gauge => Reading::Gauge(aggregate.unwrap_or(Aggregation::Avg)),
+        Read::Rate => Reading::Rate { window },
+        Read::Quantile => Reading::Quantile { per_mille: quantile?, window },
+    })
+}
+
+fn per_mille(field: &Field) -> Option<u16> {
+    let thousandths = |number: f64| (1..=999_u16).find(|n| (f64::from(*n) / 1000.0 - number).abs() < 1e-9);
+    let number = field
+        .number("a quantile from 0.001 to 0.999, of at most three decimals", |number| thousandths(number).is_some());
+    number.and_then(thousandths)
+}

@@ -1,0 +1,206 @@
+//! Reads `[[policy]]`: what one group must be kept at.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::metric;
+use super::settings;
+use super::table::{Field, Table, Taken};
+use crate::policy::{
+    Capacity, Controller, Gains, MAX_METRICS, MaxDrop, Metric, MetricKind, Mode, PerDirection, Policy, StepLimit,
+};
+
+/// Between two evaluations. Longer ones would be slower than any boot.
+pub(super) const INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=HOUR;
+const HOUR: Duration = Duration::from_hours(1);
+const UP_TO_AN_HOUR: RangeInclusive<Duration> = Duration::ZERO..=HOUR;
+const UP_TO_A_DAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
+/// What is counted within a period needs one that is longer than nothing.
+const PERIODS: RangeInclusive<Duration> = Duration::from_secs(1)..=HOUR;
+
+const MODES: [(&str, Mode); 4] = [
+    ("active", Mode::Active),
+    ("observe", Mode::Observe),
+    ("scale-out-only", Mode::ScaleOutOnly),
+    ("paused", Mode::Paused),
+];
+const BOOT_TIME: Duration = Duration::from_mins(2);
+const STABILIZATION: PerDirection<Duration> = PerDirection { out: Duration::ZERO, inward: Duration::from_mins(5) };
+const COOLDOWN: PerDirection<Duration> = PerDirection { out: Duration::from_secs(30), inward: Duration::from_mins(5) };
+const TOLERANCE: PerDirection<f64> = PerDirection { out: 0.0, inward: 0.08 };
+const STEP_PERIOD: Duration = Duration::from_mins(1);
+const STEP: PerDirection<Option<StepLimit>> = PerDirection {
+    out: Some(StepLimit { percent: Some(100.0), count: Some(Capacity::new(4)), per: STEP_PERIOD }),
+    inward: Some(StepLimit { percent: Some(20.0), count: None, per: STEP_PERIOD }),
+};
+
+/// What a policy must agree with outside of itself.
+pub(super) struct Surroundings {
+    /// The interval of policies that state none.
+    pub(super) interval: Duration,
+    /// The region of `[aws]`.
+    pub(super) region: Option<String>,
+    /// What must end within an interval, by key.
+    pub(super) deadlines: Vec<(&'static str, Duration)>,
+    /// There is a `[prometheus]`; true after the first finding that there is none, so that one is enough.
+    pub(super) has_prometheus: bool,
+    pub(super) names: Taken,
+    pub(super) groups: Taken,
+}
+
+/// Reads one `[[policy]]`.
+pub(super) fn policy(table: &Table, around: &mut Surroundings) -> Option<Policy> {
+    let name = table.need("name", "a name that logs and the API use").and_then(|f| {
+        let name = f.name()?;
+        around.names.take(name.to_owned(), &f, "this name");
+        Some(name)
+    });
+    let mode = table.get("mode").and_then(|f| f.word(&MODES)).unwrap_or(Mode::Observe);
+    let region = table.get("region").and_then(|f| settings::region(&f));
+    let asg = table.need("asg", "the name of an Auto Scaling group").and_then(|f| group(&f, region, around));
+    let interval = table.get("interval").and_then(|f| own_interval(&f, around)).unwrap_or(around.interval);
+    let takeover = table.get("takeover").and_then(|f| f.boolean()).unwrap_or(false);
+    let boot_time = table.get("boot_time").and_then(|f| f.duration(UP_TO_AN_HOUR)).unwrap_or(BOOT_TIME);
+    let warm_up = table.get("warm_up").and_then(|f| f.duration(UP_TO_AN_HOUR));
+    let controller = table.section("controller", |t| Some(controller(t, boot_time)));
+    let stabilization = per_direction(table, "stabilization", STABILIZATION, |f| f.duration(UP_TO_AN_HOUR));
+    let cooldown = per_direction(table, "cooldown", COOLDOWN, |f| f.duration(UP_TO_A_DAY));
+    let tolerance = per_direction(table, "tolerance", TOLERANCE, |f| {
+        f.number("a share of the capacity from 0 to below 1", |share| (0.0..1.0).contains(&share))
+    });
+    let step = per_direction(table, "step", STEP, step_limit);
+    let max_drop = table.get("max_drop").and_then(|f| f.table(max_drop));
+    let metrics = metrics(table, interval, around);
+    let (min, max) = bounds(table, metrics.as_deref());
+    Some(Policy {
+        name: name?.into(),
+        asg: asg?.into(),
+        region: region.map(Into::into),
+        interval,
+        mode,
+        takeover,
+        min: min?,
+        max: max?,
+        boot_time,
+        warm_up,
+        controller: controller?,
+        tolerance,
+        stabilization,
+        step,
+        cooldown,
+        max_drop,
+        metrics: metrics?,
+    })
+}
+
+fn group<'a>(field: &Field<'a>, region: Option<&str>, around: &mut Surroundings) -> Option<&'a str> {
+    let asg = field.text_such("a group's name of at most 255 characters, without a colon or outer spaces", |name| {
+        name.chars().count() <= 255 && name.trim() == name && !name.contains(|c: char| c == ':' || c.is_control())
+    })?;
+    // No group and no region has a colon in its name.
+    let region = region.or(around.region.as_deref()).unwrap_or_default();
+    around.groups.take(format!("{region}:{asg}"), field, "this group");
+    Some(asg)
+}
+
+fn own_interval(field: &Field, around: &Surroundings) -> Option<Duration> {
+    let interval = field.duration(INTERVALS)?;
+    for (key, deadline) in around.deadlines.iter().filter(|(_, deadline)| *deadline >= interval) {
+        field.wrong::<()>(format!("{interval:?} is too short, expected more than {key}, {deadline:?}"));
+    }
+    Some(interval)
+}
+
+fn bounds(table: &Table, metrics: Option<&[Metric]>) -> (Option<Capacity>, Option<Capacity>) {
+    let most = Capacity::MAX.get();
+    let max_field = table.need("max", "the most instances");
+    let max = max_field.as_ref().and_then(|f| f.integer(1..=most));
+    let Some(field) = table.need("min", "the least instances") else { return (None, max.map(Capacity::new)) };
+    let min = field.integer(0..=most);
+    if let (Some(min), Some(max)) = (min, max)
+        && min > max
+    {
+        field.wrong::<()>(format!("{min} is more than max, {max}; expected at most that"));
+    }
+    let has_total = |metrics: &[Metric]| metrics.iter().any(|metric| metric.kind == MetricKind::Total);
+    if min == Some(0) && metrics.is_some_and(|metrics| !has_total(metrics)) {
+        field.wrong::<()>(
+            "is 0, and without instances no metric of this policy has a value, so the group would never come back; \
+             expected at least 1, or a metric of kind \"total\"",
+        );
+    }
+    (min.map(Capacity::new), max.map(Capacity::new))
+}
+
+fn controller(table: &Table, boot_time: Duration) -> Controller {
+    if let Some(kind) = table.get("kind") {
+        if kind.is_word("risk") || kind.is_word("step") {
+            kind.wrong::<()>("this controller is not in this version of Setpoint, expected \"pid\"");
+        } else {
+            kind.word(&[("pid", ())]);
+        }
+    }
+    let gain = |key, default, expected, holds: fn(f64) -> bool| {
+        table.get(key).and_then(|f| f.number(expected, holds)).unwrap_or(default)
+    };
+    let kp = gain("kp", 0.0, "a gain from 0 to 10", |gain| (0.0..=10.0).contains(&gain));
+    let ki = gain("ki", 1.0, "a gain above 0, at most 1", |gain| gain > 0.0 && gain <= 1.0);
+    let kd = table.get("kd").and_then(|f| f.duration(UP_TO_AN_HOUR)).unwrap_or(boot_time / 2);
+    Controller::Pid(Gains { kp, ki, kd: kd.as_secs_f64() })
+}
+
+fn per_direction<T: Copy>(
+    table: &Table,
+    key: &'static str,
+    default: PerDirection<T>,
+    read: impl Fn(&Field) -> Option<T>,
+) -> PerDirection<T> {
+    let directions = table.get(key).and_then(|f| {
+        f.table(|t| {
+            let out = t.get("out").and_then(|f| read(&f)).unwrap_or(default.out);
+            let inward = t.get("in").and_then(|f| read(&f)).unwrap_or(default.inward);
+            Some(PerDirection { out, inward })
+        })
+    });
+    directions.unwrap_or(default)
+}
+
+#[expect(
+    clippy::option_option,
+    reason = "the outer one says whether it could be read, the inner one whether there is a limit"
+)]
+fn step_limit(field: &Field) -> Option<Option<StepLimit>> {
+    if field.is_text() { field.word(&[("unlimited", None)]) } else { field.table(limit).map(Some) }
+}
+
+fn limit(table: &Table) -> Option<StepLimit> {
+    let percent =
+        table.get("percent").map(|f| f.number("a percentage above 0, at most 1000", |p| p > 0.0 && p <= 1000.0));
+    let count = table.get("count").map(|f| f.integer(1..=Capacity::MAX.get()).map(Capacity::new));
+    let per = table.get("per").and_then(|f| f.duration(PERIODS)).unwrap_or(STEP_PERIOD);
+    if percent.is_none() && count.is_none() {
+        table.wrong("limits nothing, expected percent or count, or \"unlimited\" in place of the table");
+        return None;
+    }
+    Some(StepLimit { percent: percent.flatten(), count: count.flatten(), per })
+}
+
+fn max_drop(table: &Table) -> Option<MaxDrop> {
+    let ratio = table
+        .need("ratio", "the share of demand that may vanish, such as 0.5")
+        .and_then(|f| f.number("a share above 0 and below 1", |ratio| ratio > 0.0 && ratio < 1.0));
+    let per = table.need("per", "the window, such as \"5m\"").and_then(|f| f.duration(PERIODS));
+    Some(MaxDrop { ratio: ratio?, per: per? })
+}
+
+fn metrics(table: &Table, interval: Duration, around: &mut Surroundings) -> Option<Vec<Metric>> {
+    let mut names = Taken::default();
+    let mut count = 0;
+    table.need("metric", "at least one [[policy.metric]]")?.tables(|t| {
+        count += 1;
+        if count == MAX_METRICS + 1 {
+            t.wrong(format!("is one too many, expected at most {MAX_METRICS} metrics in a policy"));
+        }
+        metric::metric(t, interval, &mut names, &mut around.has_prometheus)
+    })
+}

@@ -1,0 +1,167 @@
+//! The daemon's own settings: `[prometheus]`, `[aws]` and `[http]`. Named files are not opened here.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::table::{Field, Table};
+use crate::metric::prometheus::{self, ClientCertificate, Credentials};
+use crate::{api, target};
+
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(10);
+const PROMETHEUS_TIMEOUT: Duration = Duration::from_secs(3);
+const AWS_TIMEOUT: Duration = Duration::from_secs(5);
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9480);
+
+/// Reads `[prometheus]`.
+pub(super) fn prometheus(table: &Table, interval: Duration) -> Option<prometheus::Settings> {
+    let url = table.need("url", "the server's URL such as \"http://127.0.0.1:9090\"").and_then(|f| base_url(&f));
+    let timeout = timeout(table, PROMETHEUS_TIMEOUT, interval);
+    let headers = table.get("headers").map_or(Some(Vec::new()), |f| f.table(|t| Some(headers(t))));
+    let token = table.get("bearer_token_file").map(|f| f.text().map(|p| Credentials::BearerTokenFile(p.into())));
+    let basic = table.get("basic_auth").map(|f| {
+        if token.is_some() {
+            return f.wrong("excludes bearer_token_file, expected one of the two");
+        }
+        f.table(basic_auth)
+    });
+    let ca_file = table.get("ca_file").and_then(|f| path(&f));
+    let client_certificate = table.get("client_certificate").and_then(|f| f.table(client_certificate));
+    let credentials = token.or(basic).flatten();
+    Some(prometheus::Settings { url: url?, timeout, headers: headers?, credentials, ca_file, client_certificate })
+}
+
+fn headers(table: &Table) -> Vec<(String, String)> {
+    let mut headers: Vec<_> = table.entries().filter_map(|(name, field)| header(name, &field)).collect();
+    headers.sort_unstable();
+    headers
+}
+
+fn header(name: &str, field: &Field) -> Option<(String, String)> {
+    const SECRET: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-api-key"];
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if name.is_empty() || !name.chars().all(is_token) {
+        return field.wrong("is no name of an HTTP header, expected one such as X-Scope-OrgID");
+    }
+    let value = field.text()?;
+    let scheme = value.split(' ').next().unwrap_or_default().to_ascii_lowercase();
+    if SECRET.contains(&name.to_ascii_lowercase().as_str()) || ["bearer", "basic"].contains(&scheme.as_str()) {
+        return field.wrong("is a credential, expected bearer_token_file or basic_auth, which keep it in a file");
+    }
+    if !value.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+        return field.wrong("holds characters that no header may, expected printable ASCII");
+    }
+    Some((name.to_owned(), value.to_owned()))
+}
+
+fn basic_auth(table: &Table) -> Option<Credentials> {
+    let username = table
+        .need("username", "the user's name")
+        .and_then(|f| f.text_such("a name without a colon, which would end it", |name| !name.contains(':')));
+    let password_file = table.need("password_file", "the path of the file with the password").and_then(|f| path(&f));
+    Some(Credentials::Basic { username: username?.to_owned(), password_file: password_file? })
+}
+
+fn client_certificate(table: &Table) -> Option<ClientCertificate> {
+    let file = |key, what| table.need(key, what).and_then(|f| path(&f));
+    let certificate_file = file("certificate_file", "the path of a PEM file with the certificate");
+    let key_file = file("key_file", "the path of a PEM file with the private key");
+    Some(ClientCertificate { certificate_file: certificate_file?, key_file: key_file? })
+}
+
+/// Reads `[aws]`.
+pub(super) fn aws(table: &Table, interval: Duration) -> target::Settings {
+    let region = table.get("region").and_then(|f| region(&f)).map(Into::into);
+    let endpoint_url = table.get("endpoint_url").and_then(|f| base_url(&f));
+    let profile = table.get("profile").and_then(|f| f.text()).map(Into::into);
+    let arn = table
+        .get("assume_role_arn")
+        .map(|f| f.text_such("a role's ARN such as \"arn:aws:iam::123456789012:role/setpoint\"", is_role_arn));
+    let external_id = table.get("external_id").and_then(|f| {
+        if arn.is_none() {
+            return f.wrong("is only used to assume a role, expected assume_role_arn beside it");
+        }
+        f.text().map(String::from)
+    });
+    let assume_role = arn.flatten().map(|arn| target::AssumeRole { arn: arn.to_owned(), external_id });
+    target::Settings { region, endpoint_url, profile, assume_role, timeout: timeout(table, AWS_TIMEOUT, interval) }
+}
+
+/// Reads a name of an AWS region.
+pub(super) fn region<'a>(field: &Field<'a>) -> Option<&'a str> {
+    field.text_such("an AWS region such as \"us-east-1\"", |region| {
+        region.contains('-') && region.chars().all(|c| c == '-' || c.is_ascii_lowercase() || c.is_ascii_digit())
+    })
+}
+
+fn is_role_arn(arn: &str) -> bool {
+    let parts: Vec<_> = arn.splitn(6, ':').collect();
+    let is_account = |account: &str| account.len() == 12 && account.chars().all(|c| c.is_ascii_digit());
+    matches!(parts[..], ["arn", partition, "iam", "", account, role]
+        if partition.starts_with("aws") && is_account(account) && role.len() > "role/".len() && role.starts_with("role/"))
+}
+
+/// Reads `[http]`.
+pub(super) fn http(table: &Table) -> Option<api::Settings> {
+    let listen = table.get("listen").map_or(Some(LISTEN), |f| listen(&f));
+    Some(api::Settings { listen: listen? })
+}
+
+fn listen(field: &Field) -> Option<SocketAddr> {
+    let is_address = |text: &str| text.parse::<SocketAddr>().is_ok();
+    let text = field.text_such("an IP address and a port such as \"127.0.0.1:9480\"", is_address)?;
+    let address = text.parse::<SocketAddr>().ok()?;
+    if !address.ip().is_loopback() {
+        return field.wrong(format!(
+            "{address} is reached from other hosts, and this version has neither TLS nor a token; expected a loopback \
+             address such as \"127.0.0.1:9480\""
+        ));
+    }
+    Some(address)
+}
+
+/// A deadline that is shorter than `interval`: a call must have ended before the next evaluation.
+fn timeout(table: &Table, default: Duration, interval: Duration) -> Duration {
+    let stated = table.get("timeout").and_then(|f| {
+        let timeout = f.duration(TIMEOUTS)?;
+        if timeout >= interval {
+            return f.wrong(format!("{timeout:?} is too long, expected less than the interval, {interval:?}"));
+        }
+        Some(timeout)
+    });
+    stated.unwrap_or_else(|| default.min(interval / 2))
+}
+
+fn path(field: &Field) -> Option<PathBuf> {
+    field.text().map(PathBuf::from)
+}
+
+fn base_url(field: &Field) -> Option<String> {
+    let url = url(field)?;
+    if url.query().is_some() {
+        return field.wrong("has a query after \"?\", expected the bare URL of the server");
+    }
+    Some(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Reads an `http` or `https` URL. It is never repeated in a finding, for it could hold a password.
+pub(super) fn url(field: &Field) -> Option<Url> {
+    const EXPECTED: &str = "expected one such as \"http://127.0.0.1:9090\"";
+    let url = match field.text()?.parse::<Url>() {
+        Ok(url) => url,
+        Err(error) => return field.wrong(format!("is not a URL ({error}), {EXPECTED}")),
+    };
+    if !["http", "https"].contains(&url.scheme()) {
+        return field.wrong(format!("is neither http nor https, {EXPECTED}"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return field.wrong("holds a user or password, which logs would show; expected a URL without user info");
+    }
+    if url.fragment().is_some() {
+        return field.wrong("has a fragment after \"#\", which is never sent; expected a URL without it");
+    }
+    Some(url)
+}

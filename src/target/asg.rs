@@ -1,0 +1,206 @@
+//! The Auto Scaling groups of one account and region.
+//!
+//! A failing call concerns only the groups it was about. Nothing here retries beyond what the client does, and nothing
+//! is done in the background.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_credential_types::Credentials;
+use aws_sdk_autoscaling::Client;
+use aws_sdk_autoscaling::config::retry::RetryConfig;
+use aws_sdk_autoscaling::config::{self, Config};
+use aws_sdk_autoscaling::operation::describe_instance_refreshes::DescribeInstanceRefreshesOutput;
+use aws_sdk_autoscaling::types::{InstanceRefresh, InstanceRefreshStatus};
+use futures_util::StreamExt;
+use futures_util::stream::iter;
+use jiff::Timestamp;
+
+use super::activities::{self, Told};
+use super::client;
+use super::group::{self, Described};
+use super::memory::{Answer, Look, Memory};
+use super::{ErrorKind, Settings, TargetError};
+use crate::observation::Group;
+use crate::policy::Capacity;
+
+/// The most names that `DescribeAutoScalingGroups` takes, given that `MaxRecords` is as many.
+const NAMES_A_CALL: usize = 100;
+
+/// The largest page of every call that is used here.
+pub(super) const PAGE: i32 = 100;
+
+/// The most pages of one answer that are read; at the quotas of an account there are fewer.
+pub(super) const MAX_PAGES: usize = 300;
+
+/// The most calls that are under way at once. All callers of an account and region share one allowance.
+pub(super) const CALLS_AT_ONCE: usize = 4;
+
+/// The most calls about single groups that one [`AutoScaling::describe`] makes; the rest waits for the next.
+const MAX_LOOKS: usize = 32;
+
+const DESCRIBE: &str = "DescribeAutoScalingGroups";
+const ACTIVITIES: &str = "DescribeScalingActivities";
+const REFRESHES: &str = "DescribeInstanceRefreshes";
+const SET: &str = "SetDesiredCapacity";
+
+/// The Auto Scaling groups of one account and region.
+pub struct AutoScaling {
+    pub(super) client: Client,
+    memory: Mutex<Memory>,
+}
+
+impl AutoScaling {
+    /// Prepares to call Auto Scaling in `region`, or else in that of the settings, the environment or the profile.
+    ///
+    /// Without `credentials` they come from the environment, the profile, web identity, the container or the instance,
+    /// in this order, and are fetched by the first call. This makes no call itself.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Validation`] when no region is set anywhere.
+    pub async fn connect(
+        settings: &Settings,
+        region: Option<&str>,
+        credentials: Option<Credentials>,
+    ) -> Result<Self, TargetError> {
+        let client = client::connect(settings, region, credentials).await?;
+        Ok(Self { client, memory: Mutex::default() })
+    }
+
+    /// Describes groups; answers every name. A call that fails concerns only the names that it was to answer.
+    ///
+    /// [`Group::refreshing`] is also true where nobody could find out. The launches and the refresh of a group are
+    /// looked at sparsely and without a retry; a look that fails leaves what was known.
+    pub async fn describe(&self, names: &[Arc<str>], now: Timestamp) -> HashMap<Arc<str>, Result<Group, TargetError>> {
+        let described = self.list(names).await;
+        let looks = self.due(&described, now).into_iter().take(MAX_LOOKS).map(|look| self.look(look));
+        let looks: Vec<_> = looks.collect();
+        let answers: Vec<Answer> = iter(looks).buffer_unordered(CALLS_AT_ONCE).collect().await;
+        let mut memory = self.memory();
+        for answer in answers {
+            memory.take(answer, now);
+        }
+        let complete = |(name, described): (Arc<str>, Result<Described, TargetError>)| {
+            let group = described.map(|described| memory.complete(&name, described, now));
+            (name, group)
+        };
+        described.into_iter().map(complete).collect()
+    }
+
+    /// Whether an instance refresh is running in the group, asked anew. Ask before a scale-in; later descriptions
+    /// remember the answer.
+    pub async fn refreshing(&self, name: &str) -> Result<bool, TargetError> {
+        let running = self.ask_for_refresh(name, Config::builder()).await;
+        self.memory().refresh(name, &running);
+        running
+    }
+
+    /// Sets the desired capacity, whatever cooldown the group itself may have.
+    pub async fn set_desired_capacity(&self, name: &str, desired: Capacity) -> Result<(), TargetError> {
+        let call = self.client.set_desired_capacity().auto_scaling_group_name(name).honor_cooldown(false);
+        // Capacity::MAX is far below i32::MAX.
+        call.desired_capacity(desired.get().cast_signed()).send().await.map(drop).map_err(TargetError::of(SET))
+    }
+
+    /// Describes groups, as far as the description goes; answers every name.
+    pub(super) async fn list(&self, names: &[Arc<str>]) -> HashMap<Arc<str>, Result<Described, TargetError>> {
+        let batches: Vec<_> = names.chunks(NAMES_A_CALL).map(|batch| self.list_batch(batch)).collect();
+        iter(batches).buffer_unordered(CALLS_AT_ONCE).flat_map(iter).collect().await
+    }
+
+    async fn list_batch(&self, names: &[Arc<str>]) -> HashMap<Arc<str>, Result<Described, TargetError>> {
+        let mut found = HashMap::with_capacity(names.len());
+        let failure = self.list_pages(names, &mut found).await.err();
+        for name in names {
+            let missing = || failure.clone().unwrap_or_else(|| TargetError::new(DESCRIBE, ErrorKind::NotFound, name));
+            found.entry(Arc::clone(name)).or_insert_with(|| Err(missing()));
+        }
+        found
+    }
+
+    async fn list_pages(
+        &self,
+        names: &[Arc<str>],
+        found: &mut HashMap<Arc<str>, Result<Described, TargetError>>,
+    ) -> Result<(), TargetError> {
+        let asked = names.iter().map(ToString::to_string).collect();
+        let call = self.client.describe_auto_scaling_groups().set_auto_scaling_group_names(Some(asked));
+        let mut pages = call.max_records(PAGE).into_paginator().send();
+        for _ in 0..MAX_PAGES {
+            let Some(page) = pages.try_next().await.map_err(TargetError::of(DESCRIBE))? else { return Ok(()) };
+            for group in page.auto_scaling_groups() {
+                let name = names.iter().find(|name| Some(&***name) == group.auto_scaling_group_name());
+                if let Some(name) = name {
+                    let described = group::read(group).map_err(|what| TargetError::malformed(DESCRIBE, what));
+                    found.insert(Arc::clone(name), described);
+                }
+            }
+        }
+        Err(TargetError::malformed(DESCRIBE, "pages without end"))
+    }
+
+    /// Takes note of what was described and says which looks are due. The order is that of a hash map, different each
+    /// time, so that a look that is left out has its turn later.
+    fn due(&self, described: &HashMap<Arc<str>, Result<Described, TargetError>>, now: Timestamp) -> Vec<Look> {
+        let mut memory = self.memory();
+        let mut looks = Vec::new();
+        for (name, described) in described {
+            match described {
+                Ok(described) => looks.extend(memory.see(name, &described.group, now)),
+                Err(error) if error.kind() == ErrorKind::NotFound => memory.forget(name),
+                Err(_) => {}
+            }
+        }
+        looks
+    }
+
+    async fn look(&self, look: Look) -> Answer {
+        match look {
+            Look::Activities(name, records) => {
+                let told = self.look_at_activities(&name, records).await;
+                if let Err(error) = &told {
+                    tracing::warn!(asg = &*name, error = %error, "scaling activities are not known");
+                }
+                Answer::Activities(name, told)
+            }
+            Look::Refresh(name) => {
+                let running = self.ask_for_refresh(&name, once()).await;
+                if let Err(error) = &running {
+                    tracing::warn!(asg = &*name, error = %error, "an instance refresh cannot be ruled out");
+                }
+                Answer::Refresh(name, running)
+            }
+        }
+    }
+
+    async fn look_at_activities(&self, name: &str, records: i32) -> Result<Told, TargetError> {
+        let call = self.client.describe_scaling_activities().auto_scaling_group_name(name).max_records(records);
+        let answer = call.customize().config_override(once()).send().await.map_err(TargetError::of(ACTIVITIES))?;
+        Ok(activities::read(answer.activities()))
+    }
+
+    async fn ask_for_refresh(&self, name: &str, patience: config::Builder) -> Result<bool, TargetError> {
+        let call = self.client.describe_instance_refreshes().auto_scaling_group_name(name).max_records(PAGE);
+        let answer = call.customize().config_override(patience).send().await.map_err(TargetError::of(REFRESHES))?;
+        Ok(any_running(&answer))
+    }
+
+    /// A panic elsewhere leaves nothing half-done in the memory.
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A look is not retried: the next description is its retry.
+fn once() -> config::Builder {
+    Config::builder().retry_config(RetryConfig::disabled())
+}
+
+/// A state that is not known to be final counts as running.
+fn any_running(answer: &DescribeInstanceRefreshesOutput) -> bool {
+    use InstanceRefreshStatus::{Cancelled, Failed, RollbackFailed, RollbackSuccessful, Successful};
+    let over = |refresh: &InstanceRefresh| {
+        matches!(refresh.status(), Some(Cancelled | Failed | RollbackFailed | RollbackSuccessful | Successful))
+    };
+    !answer.instance_refreshes().iter().all(over)
+}
