@@ -1,1 +1,7 @@
-fn main() {}
+//! The `setpoint` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    setpoint::cli::main()
+}

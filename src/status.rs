@@ -85,7 +85,7 @@ pub struct PolicyStatus {
     pub metrics: Vec<MetricStatus>,
     /// The group's counts, if it could be described.
     pub group: Option<GroupStatus>,
-    /// Why the group could not be described, or what is wrong with its launches.
+    /// Why the group could not be described.
     pub group_detail: Option<String>,
     /// The last evaluation.
     pub evaluation: Option<Evaluation>,

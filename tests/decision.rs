@@ -22,7 +22,7 @@ fn bad_input_holds_and_says_what_it_was() {
         (Measurement::NoData, "no data"),
         (Measurement::NotFinite, "not a finite number"),
         (Measurement::ManySeries { count: 2 }, "2 series"),
-        (Measurement::Stale { age: Duration::from_secs(600) }, "600 s old"),
+        (Measurement::Stale { age: Duration::from_mins(10) }, "600 s old"),
         (Measurement::Failed { failure: Failure::Timeout }, "timeout"),
         (Measurement::Value { value: f64::NAN, age: None }, "not a finite number"),
         (Measurement::Value { value: -1.0, age: None }, "below zero"),

@@ -1,10 +1,75 @@
-//! HTTP: status, own metrics, the web page.
+//! HTTP on loopback: the status page, health, own metrics and the read-only API.
+//!
+//! It reads the snapshot that the daemon publishes and holds nothing that acts.
+
+mod access;
+mod metrics;
+mod page;
+mod policies;
+mod problem;
+mod server;
 
 use std::net::SocketAddr;
 
-/// Where the HTTP interface listens.
-#[derive(Debug, Clone, PartialEq)]
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::from_fn;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::status::Snapshot;
+
+pub use server::serve;
+
+/// Where the API listens.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// A loopback address: there is neither TLS nor a token in this version.
+    /// A loopback address.
     pub listen: SocketAddr,
+}
+
+/// What every handler may look at.
+#[derive(Clone)]
+struct View {
+    reader: watch::Receiver<Snapshot>,
+    clock: Clock,
+}
+
+/// All routes, with the checks that every request passes first.
+pub fn router(reader: watch::Receiver<Snapshot>, clock: Clock) -> Router {
+    Router::new()
+        .route("/", get(page::index))
+        .route("/style.css", get(page::style))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics::expose))
+        .route("/api/v1/status", get(policies::status))
+        .route("/api/v1/policies", get(policies::list))
+        .route("/api/v1/policies/{name}", get(policies::one))
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn(access::check))
+        .with_state(View { reader, clock })
+}
+
+/// Alive: this process answers.
+async fn healthz() -> Response {
+    text(StatusCode::OK, "alive\n".into())
+}
+
+/// Ready: every lane has finished a cycle lately.
+async fn readyz(State(view): State<View>) -> Response {
+    let readiness = view.reader.borrow().readiness(view.clock.now());
+    match readiness {
+        Ok(()) => text(StatusCode::OK, "ready\n".into()),
+        Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response {
+    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response()
 }

@@ -1,3 +1,99 @@
-//! One file per command; each is thin.
+//! The command line: one file per command, each thin.
 
-pub mod check;
+mod check;
+mod demo;
+mod run;
+mod view;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::telemetry::{self, LogFormat};
+
+/// Keeps Auto Scaling groups at the targets that you set, and explains every decision.
+///
+/// Start with `setpoint demo`, which needs nothing. Then write a configuration, `setpoint check` it, and `setpoint run`
+/// it: a policy observes until its mode is set to active.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon.
+    ///
+    /// SIGHUP reloads the configuration, all or nothing; SIGTERM finishes the running cycles and stops. Settings outside
+    /// the policies can be overridden by the environment: `SETPOINT__PROMETHEUS__URL` for `url` in `[prometheus]`.
+    Run {
+        /// The configuration file.
+        #[arg(long, short, value_name = "FILE", default_value = "/etc/setpoint/setpoint.toml")]
+        config: PathBuf,
+        /// How log lines look. `SETPOINT_LOG=debug` shows more of them.
+        #[arg(long, value_enum, default_value_t)]
+        log_format: LogFormat,
+    },
+    /// Check a configuration and report everything that is wrong with it.
+    ///
+    /// Exits with 0, or with 78 when there are findings.
+    Check {
+        /// The configuration file.
+        #[arg(value_name = "FILE", default_value = "/etc/setpoint/setpoint.toml")]
+        file: PathBuf,
+        /// What to print.
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Watch Setpoint work: a ticket sale against an embedded world, 15 times as fast as life.
+    ///
+    /// The world serves the real protocols of Prometheus and Auto Scaling on loopback; nothing leaves this machine.
+    Demo {
+        /// Exit when the sale is over, instead of waiting for Ctrl-C.
+        #[arg(long)]
+        once: bool,
+        /// The port of the status page; any free one when it is taken.
+        #[arg(long, default_value_t = 9480)]
+        port: u16,
+        /// Seed of the world's noise.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+}
+
+/// What a command prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Parses the command line and runs the command.
+pub fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Run { config, log_format } => {
+            runtime().and_then(|runtime| runtime.block_on(run::run(config, log_format)))
+        }
+        Command::Check { file, output } => return check::run(&file, output == Output::Json),
+        Command::Demo { once, port, seed } => {
+            runtime().and_then(|runtime| runtime.block_on(demo::run(demo::Options { once, port, seed })))
+        }
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("setpoint: {}", telemetry::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}

@@ -1,12 +1,12 @@
 //! The layers: a TOML document under the environment. Every value remembers where it was set.
 //!
-//! `config` lays one over the other; the document is a source of our own because only a spanned parse knows lines and
-//! columns. Nothing here knows what a key means.
+//! `config` lays one over the other. It reads TOML also, but only a spanned parse knows lines and columns, and its builder
+//! forgets them. Nothing here knows what a key means.
 
 use std::collections::HashMap;
 use std::num::ParseIntError;
 
-use config::{Config, ConfigError, Environment, Map, Source, Value, ValueKind};
+use config::{Environment, Source, Value, ValueKind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -14,7 +14,7 @@ use super::finding::{Location, Position, Report, nearest};
 use super::table::join;
 
 /// What a variable of ours begins with.
-pub(super) const PREFIX: &str = "SETPOINT__";
+const PREFIX: &str = "SETPOINT__";
 
 /// The daemon settings that the environment may set. Policies and headers stand in the file alone: a list has no
 /// name in the environment, and the case of a header's name would be lost.
@@ -65,15 +65,13 @@ pub(super) fn layered(
         return None;
     }
     let reader = Reader { lines, report };
-    let root = reader.table("", table.get_ref(), Position::START);
+    let mut root = reader.table("", table.get_ref(), Position::START);
     let environment = Environment::with_prefix("SETPOINT").separator("__").ignore_empty(true).source(Some(variables));
-    match Config::builder().add_source(Document(root)).add_source(environment).build() {
-        Ok(config) => Some(config.cache),
-        Err(error) => {
-            report.add(&report.in_file(Position::START), "", format!("cannot be layered: {error}"), None);
-            None
-        }
+    if let Err(error) = environment.collect_to(&mut root) {
+        report.add(&report.in_file(Position::START), "", format!("can't take the environment: {error}"), None);
+        return None;
     }
+    Some(root)
 }
 
 fn overrides(environment: impl IntoIterator<Item = (String, String)>, report: &Report) -> HashMap<String, String> {
@@ -85,38 +83,17 @@ fn overrides(environment: impl IntoIterator<Item = (String, String)>, report: &R
             known.insert(name, value);
             continue;
         }
-        let problem = match key.split("__").next() {
-            Some("POLICY") => "policies can't be set by the environment, expected them in the file",
-            _ if key.starts_with("PROMETHEUS__HEADERS") => {
-                "headers can't be set by the environment, expected them in the file"
-            }
-            _ => "unknown setting",
-        };
-        let suggestion = nearest(key, OVERRIDES).filter(|_| problem == "unknown setting");
         let location = Location { source: name.as_str().into(), position: None };
-        report.add(&location, "", problem, suggestion.map(|key| format!("{PREFIX}{key}")));
+        if key.starts_with("POLICY") {
+            report.add(&location, "", "policies can't be set by the environment, expected them in the file", None);
+        } else if key.starts_with("PROMETHEUS__HEADERS") {
+            report.add(&location, "", "headers can't be set by the environment, expected them in the file", None);
+        } else {
+            let meant = nearest(key, OVERRIDES).map(|key| format!("{PREFIX}{key}"));
+            report.add(&location, "", "unknown setting", meant);
+        }
     }
     known
-}
-
-/// The document as a layer.
-#[derive(Clone, Debug)]
-struct Document(Value);
-
-impl Source for Document {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        self.0.clone().into_table()
-    }
-
-    /// As it stands: the default would take the keys for paths, and `"a[9]"` for a list.
-    fn collect_to(&self, cache: &mut Value) -> Result<(), ConfigError> {
-        cache.clone_from(&self.0);
-        Ok(())
-    }
 }
 
 /// Where each line begins.

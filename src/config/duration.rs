@@ -21,6 +21,18 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
     (!text.is_empty()).then(|| Duration::from_millis(total))
 }
 
+/// The text that [`parse`] reads as `duration`, for messages; in hours rather than days.
+pub(super) fn text(duration: Duration) -> String {
+    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let part = |(unit, milliseconds): &(&str, u64)| {
+        let count = rest / milliseconds;
+        rest %= milliseconds;
+        (count > 0).then(|| format!("{count}{unit}"))
+    };
+    let text: String = UNITS.iter().skip(1).filter_map(part).collect();
+    if text.is_empty() { "0s".into() } else { text }
+}
+
 fn split_where(text: &str, stop: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(stop).unwrap_or(text.len()))
 }
@@ -45,5 +57,12 @@ mod tests {
             check(text, None);
         }
         check("999999999999999999d", None);
+    }
+
+    #[test]
+    fn what_is_said_is_what_is_read() {
+        for said in ["0s", "500ms", "1m30s", "24h", "1h30m", "3s"] {
+            assert_eq!(text(parse(said).unwrap()), said);
+        }
     }
 }

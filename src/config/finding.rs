@@ -124,9 +124,15 @@ impl Report {
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     // Below this similarity a suggestion is more often wrong than right.
     const NEAR: f64 = 0.8;
+    let word = word.to_lowercase();
+    let similarity = |candidate: &str| {
+        // Jaro and Winkler make little of one slip in a short word, such as "mni".
+        let slip = if strsim::osa_distance(&word, &candidate.to_lowercase()) <= 1 { 1.0 } else { 0.0 };
+        slip + strsim::jaro_winkler(&word, &candidate.to_lowercase())
+    };
     known
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .map(|candidate| (similarity(candidate), candidate))
         .filter(|(similarity, _)| *similarity >= NEAR)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate.to_owned())

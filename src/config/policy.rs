@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::duration;
 use super::metric;
 use super::settings;
 use super::table::{Field, Table, Taken};
@@ -106,7 +107,8 @@ fn group<'a>(field: &Field<'a>, region: Option<&str>, around: &mut Surroundings)
 fn own_interval(field: &Field, around: &Surroundings) -> Option<Duration> {
     let interval = field.duration(INTERVALS)?;
     for (key, deadline) in around.deadlines.iter().filter(|(_, deadline)| *deadline >= interval) {
-        field.wrong::<()>(format!("{interval:?} is too short, expected more than {key}, {deadline:?}"));
+        let deadline = duration::text(*deadline);
+        field.wrong::<()>(format!("is too short, expected more than {key}, {deadline}"));
     }
     Some(interval)
 }

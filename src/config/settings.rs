@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
+use super::duration;
 use super::table::{Field, Table};
 use crate::metric::prometheus::{self, ClientCertificate, Credentials};
 use crate::{api, target};
@@ -128,7 +129,8 @@ fn timeout(table: &Table, default: Duration, interval: Duration) -> Duration {
     let stated = table.get("timeout").and_then(|f| {
         let timeout = f.duration(TIMEOUTS)?;
         if timeout >= interval {
-            return f.wrong(format!("{timeout:?} is too long, expected less than the interval, {interval:?}"));
+            let interval = duration::text(interval);
+            return f.wrong(format!("is too long, expected less than the interval, {interval}"));
         }
         Some(timeout)
     });

@@ -32,7 +32,7 @@ pub(super) struct Table<'a> {
     path: String,
     location: Location,
     report: &'a Report,
-    asked: RefCell<Vec<&'static str>>,
+    asked: RefCell<Vec<&'a str>>,
 }
 
 impl<'a> Table<'a> {
@@ -67,6 +67,7 @@ impl<'a> Table<'a> {
 
     /// All entries, of a table whose keys are free.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&'a str, Field<'a>)> {
+        self.asked.borrow_mut().extend(self.entries.keys().map(String::as_str));
         self.entries.iter().map(|(key, value)| (key.as_str(), self.field(key, value)))
     }
 
@@ -174,17 +175,20 @@ impl<'a> Field<'a> {
 
     /// A duration in `range`, with its unit.
     pub(super) fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
-        let (least, most) = (range.start(), range.end());
+        const EXPECTED: &str = "a duration such as \"500ms\", \"90s\", \"5m\" or \"1h30m\"";
         match &self.value.kind {
             ValueKind::I64(number) => {
-                self.wrong(format!("{number} has no unit, expected a duration with its unit such as \"{number}s\""))
+                self.wrong(format!("{number} has no unit, expected for example \"{number}s\" or \"{number}ms\""))
             }
             ValueKind::String(text) => match duration::parse(text) {
                 Some(duration) if range.contains(&duration) => Some(duration),
-                Some(_) => self.expected(format_args!("a duration from {least:?} to {most:?}")),
-                None => self.expected("a duration such as \"500ms\", \"90s\", \"5m\" or \"1h30m\""),
+                Some(_) => {
+                    let (least, most) = (duration::text(*range.start()), duration::text(*range.end()));
+                    self.expected(format_args!("a duration from {least} to {most}"))
+                }
+                None => self.expected(EXPECTED),
             },
-            _ => self.expected("a duration such as \"500ms\", \"90s\", \"5m\" or \"1h30m\""),
+            _ => self.expected(EXPECTED),
         }
     }
 
@@ -289,6 +293,7 @@ impl fmt::Display for Found<'_> {
                 write!(f, "{:?}…", text.chars().take(SHOWN).collect::<String>())
             }
             ValueKind::String(text) => write!(f, "{text:?}"),
+            ValueKind::Float(number) => write!(f, "{number:?}"),
             ValueKind::Table(_) => f.write_str("a table"),
             ValueKind::Array(_) => f.write_str("a list"),
             other => other.fmt(f),

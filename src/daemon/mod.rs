@@ -1,1 +1,11 @@
-//! Not yet built.
+//! Lanes, cycles, reload and shutdown: the shell around the core.
+//!
+//! The daemon holds everything that acts. It publishes to the board and takes commands from a bounded channel; nobody
+//! reaches into it.
+
+mod lane;
+mod seat;
+mod supervisor;
+mod watchdog;
+
+pub use supervisor::{Command, Daemon, Loader, StartError};

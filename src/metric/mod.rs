@@ -81,7 +81,9 @@ pub enum SourceError {
         expected: &'static str,
     },
     /// A header that HTTP does not allow. Its value may be a secret and is not told.
-    #[error("prometheus.headers: \"{name}\" cannot be sent, expected a name of HTTP and a value without control characters")]
+    #[error(
+        "prometheus.headers: \"{name}\" cannot be sent, expected a name of HTTP and a value without control characters"
+    )]
     Header {
         /// The name of the header.
         name: String,
@@ -134,6 +136,11 @@ fn age(sampled: Timestamp, now: Timestamp) -> Result<Duration, Answer> {
     Ok(elapsed(sampled, now))
 }
 
+/// The time that is `seconds` after the epoch.
+fn timestamp(seconds: f64) -> Option<Timestamp> {
+    Timestamp::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?).ok()
+}
+
 /// `text` on one line of at most [`MAX_DETAIL`] characters.
 fn sentence(text: &str) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
@@ -151,4 +158,16 @@ fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static)
         cause = source;
     }
     cause
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_is_one_short_line() {
+        assert_eq!(sentence("bad\r\n\tquery  \u{1b}[31m"), "bad query [31m");
+        assert_eq!(sentence(&"ü".repeat(MAX_DETAIL)), "ü".repeat(MAX_DETAIL));
+        assert_eq!(sentence(&"ü".repeat(MAX_DETAIL + 1)), format!("{}…", "ü".repeat(MAX_DETAIL)));
+    }
 }

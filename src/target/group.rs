@@ -25,11 +25,18 @@ pub(super) struct Described {
 /// Reads a description; the error says what was expected.
 pub(super) fn read(group: &types::AutoScalingGroup) -> Result<Described, &'static str> {
     let suspended = |process| group.suspended_processes().iter().any(|s| s.process_name() == Some(process));
+    let desired = size(group.desired_capacity()).ok_or("DesiredCapacity: expected a number of instances")?;
+    let min = size(group.min_size()).ok_or("MinSize: expected a number of instances")?;
+    let max = size(group.max_size()).ok_or("MaxSize: expected a number of instances")?;
+    // The SDK reads a size that is missing as zero. A MaxSize of zero would look like an order to end the fleet.
+    if !(min..=max).contains(&desired) {
+        return Err("DesiredCapacity: expected one between MinSize and MaxSize");
+    }
     Ok(Described {
         group: Group {
-            desired: size(group.desired_capacity()).ok_or("DesiredCapacity: expected a number of instances")?,
-            min: size(group.min_size()).ok_or("MinSize: expected a number of instances")?,
-            max: size(group.max_size()).ok_or("MaxSize: expected a number of instances")?,
+            desired,
+            min,
+            max,
             default_warm_up: group.default_instance_warmup().and_then(seconds),
             instances: group.instances().iter().map(instance).collect::<Result<_, _>>()?,
             suspended: Suspended { launch: suspended("Launch"), terminate: suspended("Terminate") },

@@ -30,11 +30,23 @@ const TICK: Duration = Duration::from_millis(50);
 /// How often another port is tried when somebody else took the one that was free.
 const PORTS: usize = 3;
 
-/// Serves moto single-threaded, because its stock server is not atomic, and says on which port.
+/// Serves moto single-threaded, because its stock server is not atomic, and says on which port. It has no
+/// `DescribeInstanceRefreshes`, without which nothing is ever removed; with an argument, there are none.
 const SERVE_MOTO: &str = r#"
+import io, sys
 from werkzeug.serving import make_server
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=False)
+moto = DomainDispatcherApplication(create_backend_app)
+name = b"DescribeInstanceRefreshes"
+none = b"<%sResponse><%sResult><InstanceRefreshes/></%sResult></%sResponse>" % (name, name, name, name)
+def with_refreshes(environ, start_response):
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    if b"Action=" + name in body:
+        start_response("200 OK", [("Content-Type", "text/xml")])
+        return [none]
+    environ["wsgi.input"] = io.BytesIO(body)
+    return moto(environ, start_response)
+server = make_server("127.0.0.1", 0, with_refreshes if len(sys.argv) > 1 else moto, threaded=False)
 print(server.server_port, flush=True)
 server.serve_forever()
 "#;
@@ -51,7 +63,12 @@ impl Moto {
 
     /// Starts a moto. `None`: the test is left out.
     pub fn start() -> Option<Self> {
-        or_leave_out(python_with_moto().and_then(|python| Self::run(&python)))
+        or_leave_out(python_with_moto().and_then(|python| Self::run(&python, &[])))
+    }
+
+    /// Starts a moto that knows of instance refreshes, and has none. `None`: the test is left out.
+    pub fn start_with_refreshes() -> Option<Self> {
+        or_leave_out(python_with_moto().and_then(|python| Self::run(&python, &["refreshes"])))
     }
 
     /// Where it answers, as an endpoint URL.
@@ -93,11 +110,11 @@ impl Moto {
         body
     }
 
-    fn run(python: &Path) -> Result<Self, String> {
+    fn run(python: &Path, arguments: &[&str]) -> Result<Self, String> {
         let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
         let said = directory.path().join("port");
         let stdout = File::create(&said).map_err(|error| error.to_string())?;
-        let mut process = Process::spawn(Command::new(python).args(["-c", SERVE_MOTO]).stdout(stdout))?;
+        let mut process = Process::spawn(Command::new(python).args(["-c", SERVE_MOTO]).args(arguments).stdout(stdout))?;
         let port = || fs::read_to_string(&said).ok()?.strip_suffix('\n')?.parse().ok();
         let port = process.wait_for(port)?;
         let moto = Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), _process: process };

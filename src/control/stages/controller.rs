@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::validity::{Signal, Signals};
 use super::{Say, View};
 use crate::control::evaluation::Recommendation;
-use crate::control::latency;
+use crate::control::latency::{self, Surroundings};
 use crate::control::pid::{self, Limits};
 use crate::control::reason::{Direction, Reason};
 use crate::control::state::ControllerState;
@@ -27,9 +27,10 @@ pub(super) fn recommend(
     say: &mut Say,
     here: Capacity,
 ) -> (Capacity, ()) {
+    let accompanied = signals.valid.iter().any(|signal| signal.demand.is_some());
     let mut winner: Option<(Capacity, Reason)> = None;
     for signal in &signals.valid {
-        let (recommendation, reason) = recommend_one(view, state, signal);
+        let (recommendation, reason) = recommend_one(view, state, signal, accompanied);
         if winner.as_ref().is_none_or(|(most, _)| recommendation.rounded > *most) {
             winner = Some((recommendation.rounded, reason));
         }
@@ -40,9 +41,14 @@ pub(super) fn recommend(
     (capacity, ())
 }
 
-fn recommend_one(view: &View, state: &mut ControllerState, signal: &Signal) -> (Recommendation, Reason) {
+fn recommend_one(
+    view: &View,
+    state: &mut ControllerState,
+    signal: &Signal,
+    accompanied: bool,
+) -> (Recommendation, Reason) {
     let probe = probe(view, state, signal);
-    let asked = ask(view, state, signal);
+    let asked = ask(view, state, signal, accompanied);
     let capacity = asked.max(probe.map_or(0.0, Capacity::as_f64));
     let rounded = Capacity::ceil(capacity).unwrap_or(view.group.desired);
     let metric = signal.metric.name.clone();
@@ -61,7 +67,7 @@ fn recommend_one(view: &View, state: &mut ControllerState, signal: &Signal) -> (
     (Recommendation { metric, value: signal.value, target, demand: signal.demand, capacity, rounded }, reason)
 }
 
-fn ask(view: &View, state: &mut ControllerState, signal: &Signal) -> f64 {
+fn ask(view: &View, state: &mut ControllerState, signal: &Signal, accompanied: bool) -> f64 {
     let limits = Limits { min: view.policy.min, max: view.policy.max };
     let desired = view.group.desired;
     let in_flight = view.in_flight() > Capacity::ZERO;
@@ -71,7 +77,8 @@ fn ask(view: &View, state: &mut ControllerState, signal: &Signal) -> f64 {
         pid::ask(gains, limits, &mut memory.pid, demand, desired, view.now)
     } else {
         let before = memory.asked.filter(|(at, _)| *at == desired).map(|(_, asked)| asked);
-        let asked = latency::ask(limits, before, signal.value, signal.metric.target, desired, in_flight);
+        let around = Surroundings { desired, in_flight, accompanied };
+        let asked = latency::ask(limits, signal.value, signal.metric.target, before, around);
         memory.asked = Some((desired, asked));
         asked
     }

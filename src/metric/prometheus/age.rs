@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use promql_parser::parser::{self, Expr, VectorSelector};
 
 use super::reply::Number;
@@ -41,13 +40,8 @@ pub(super) fn of(newest: Result<Number, Answer>) -> Result<Duration, Answer> {
         },
     })?;
     let malformed = || Answer::failed(Failure::Malformed, "the time of the newest sample is not a time");
-    let (sampled, now) = timestamp(newest.value).zip(timestamp(newest.at)).ok_or_else(malformed)?;
+    let (sampled, now) = metric::timestamp(newest.value).zip(metric::timestamp(newest.at)).ok_or_else(malformed)?;
     metric::age(sampled, now)
-}
-
-fn timestamp(seconds: f64) -> Option<Timestamp> {
-    let since_epoch = Duration::try_from_secs_f64(seconds).ok()?;
-    Timestamp::UNIX_EPOCH.checked_add(since_epoch).ok()
 }
 
 /// Adds the distinct selectors of `expr` to `found`, in their order.
@@ -67,7 +61,9 @@ fn collect(expr: &Expr, found: &mut Vec<String>) {
             collect(&aggregate.expr, found);
         }
         // The second argument of `info` looks like a selector and only names labels.
-        Expr::Call(call) if call.func.name == "info" => call.args.args.iter().take(1).for_each(|arg| collect(arg, found)),
+        Expr::Call(call) if call.func.name == "info" => {
+            call.args.args.iter().take(1).for_each(|arg| collect(arg, found));
+        }
         Expr::Call(call) => call.args.args.iter().for_each(|arg| collect(arg, found)),
         Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => {}
     }
@@ -77,5 +73,79 @@ fn add(selector: &VectorSelector, found: &mut Vec<String>) {
     let now = VectorSelector { offset: None, at: None, ..selector.clone() }.to_string();
     if !found.contains(&now) {
         found.push(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(of: &str, expected: &str) {
+        assert_eq!(query(of).unwrap().as_deref(), Some(expected), "{of}");
+    }
+
+    #[test]
+    fn the_age_is_asked_of_every_selector_as_it_is_now() {
+        check("up", "max(timestamp(up))");
+        check(r#"sum(rate(http_total{job="a b",path=~"/x\\..*"}[5m]))"#, {
+            r#"max(timestamp(http_total{job="a b",path=~"/x\\..*"}))"#
+        });
+        check("foo offset 1h", "max(timestamp(foo))");
+        check("foo @ 1700000000", "max(timestamp(foo))");
+        check("foo @ end() offset -5m", "max(timestamp(foo))");
+        check("rate(foo[5m] offset 1w)", "max(timestamp(foo))");
+        check("max_over_time(rate(foo[1m])[1h:1m] @ start())", "max(timestamp(foo))");
+        check("-(foo)", "max(timestamp(foo))");
+        check("foo / foo", "max(timestamp(foo))");
+        check("rate(foo[1m]) / rate(foo[5m])", "max(timestamp(foo))");
+        check(r#"{__name__="foo"}"#, r#"max(timestamp({__name__="foo"}))"#);
+        check(r#"foo{a="\"}\n\\"}"#, r#"max(timestamp(foo{a="\"}\n\\"}))"#);
+        check("foo or vector(0)", "max(timestamp(foo))");
+        check("histogram_quantile(0.9, sum by (le) (rate(x_bucket[1m])))", "max(timestamp(x_bucket))");
+        check(r#"info(foo, {k8s="x"})"#, "max(timestamp(foo))");
+        check("job:foo:rate5m", "max(timestamp(job:foo:rate5m))");
+    }
+
+    #[test]
+    fn the_oldest_of_several_selectors_counts() {
+        check("a / b", {
+            r#"min(label_replace(max(timestamp(a)),"selector","0","","") or label_replace(max(timestamp(b)),"selector","1","",""))"#
+        });
+        check("quantile(scalar(a), b)", {
+            r#"min(label_replace(max(timestamp(a)),"selector","0","","") or label_replace(max(timestamp(b)),"selector","1","",""))"#
+        });
+        check(r#"sum(a{x="1"}) + sum(a{x="2"}) + a{x="1"}"#, {
+            r#"min(label_replace(max(timestamp(a{x="1"})),"selector","0","","") or label_replace(max(timestamp(a{x="2"})),"selector","1","",""))"#
+        });
+    }
+
+    #[test]
+    fn an_expression_without_a_selector_has_no_age() {
+        for constant in ["1", "vector(1)", "time()", "scalar(vector(2)) * 3", "-1", "minute()"] {
+            assert_eq!(query(constant), Ok(None), "{constant}");
+        }
+    }
+
+    #[test]
+    fn every_age_query_parses_and_has_the_selectors_of_its_query() {
+        for of in ["a / b + c", "rate(a[5m]) or b offset 1d", r#"x{y=~"[{}\"]+",z!~"\\d"}"#, "topk(1, a) by (b)"] {
+            let derived = query(of).unwrap().unwrap();
+            let (mut expected, mut found) = (Vec::new(), Vec::new());
+            collect(&parser::parse(of).unwrap(), &mut expected);
+            collect(&parser::parse(&derived).unwrap(), &mut found);
+            assert_eq!(found, expected, "{derived}");
+        }
+    }
+
+    #[test]
+    fn a_sample_far_in_the_future_has_no_age() {
+        let age = |at, value| of(Ok(Number { at, value }));
+        assert_eq!(age(1000.5, 990.25), Ok(Duration::from_millis(10_250)));
+        assert_eq!(age(1000.0, 1060.0), Ok(Duration::ZERO));
+        let failure = |at, value| age(at, value).unwrap_err().measurement;
+        let malformed = Measurement::Failed { failure: Failure::Malformed };
+        for value in [1061.0, f64::NAN, f64::INFINITY, -1.0, 1e300] {
+            assert_eq!(failure(1000.0, value), malformed, "{value}");
+        }
     }
 }

@@ -1,0 +1,73 @@
+//! `setpoint run`: the daemon.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::check::EX_CONFIG;
+use crate::api;
+use crate::clock::Clock;
+use crate::config::{self, Config, Findings};
+use crate::daemon::{Command, Daemon};
+use crate::status::{Board, Snapshot};
+use crate::telemetry::{self, LogFormat};
+
+/// Commands that may wait; more signals than this at once say nothing new.
+const COMMANDS: usize = 16;
+
+pub(super) async fn run(file: PathBuf, log_format: LogFormat) -> anyhow::Result<ExitCode> {
+    telemetry::start(log_format);
+    let config = match load(&file) {
+        Ok(config) => config,
+        Err(findings) => {
+            eprintln!("{findings}");
+            return Ok(ExitCode::from(EX_CONFIG));
+        }
+    };
+    let listen = config.http.listen;
+    let listener =
+        TcpListener::bind(listen).await.with_context(|| format!("can't listen on {listen} (http.listen)"))?;
+    let clock = Clock::WALL;
+    let board = Board::new(Snapshot::new(file.display().to_string(), clock.now()));
+    let policies = config.policies.len();
+    let daemon = Daemon::start(config, clock, board.clone(), None).await?;
+    tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), config = %file.display(), policies,
+        listen = %listener.local_addr()?, "setpoint is running");
+    let (commands, received) = mpsc::channel(COMMANDS);
+    tokio::spawn(forward_signals(commands)?);
+    let (stop, mut stopped) = watch::channel(false);
+    let stopped = async move { drop(stopped.wait_for(|stop| *stop).await) };
+    let server = tokio::spawn(api::serve(listener, board.reader(), clock, stopped));
+    Box::pin(daemon.run(received, Box::new(move || load(&file)))).await;
+    stop.send_replace(true);
+    server.await.context("the HTTP server failed")??;
+    tracing::info!(event = "stopped", "setpoint has stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(file: &Path) -> Result<Config, Findings> {
+    config::load(file, config::environment())
+}
+
+/// Turns SIGHUP into a reload, and SIGTERM and SIGINT into a stop.
+fn forward_signals(commands: mpsc::Sender<Command>) -> std::io::Result<impl Future<Output = ()>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        loop {
+            let command = tokio::select! {
+                _ = hangup.recv() => Command::Reload(oneshot::channel().0),
+                _ = terminate.recv() => Command::Stop,
+                _ = interrupt.recv() => Command::Stop,
+            };
+            if commands.send(command).await.is_err() {
+                return;
+            }
+        }
+    })
+}

@@ -1,0 +1,205 @@
+//! A lane: the policies that share a Prometheus, an AWS account and region, and an interval.
+//!
+//! One cycle reads every distinct source once and describes all groups in batches; each policy decides and acts as soon
+//! as its own inputs are there, so a slow source holds up nobody else.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::seat::Seat;
+use crate::clock::Clock;
+use crate::metric::{Answer, Sources};
+use crate::observation::{Group, elapsed};
+use crate::policy::Source;
+use crate::status::{Board, LaneStatus};
+use crate::target::{AutoScaling, TargetError};
+
+/// How often a lane looks again for what else would scale its groups.
+const INSPECTION: Duration = Duration::from_mins(15);
+
+pub(super) struct Lane {
+    pub name: Arc<str>,
+    region: Option<Arc<str>>,
+    interval: Duration,
+    sources: Arc<Sources>,
+    target: Arc<AutoScaling>,
+    pub seats: Vec<Seat>,
+    cycles: u64,
+}
+
+/// What a cycle gathers, each part once, for all who need it.
+#[derive(Clone)]
+pub(super) struct Gathering {
+    answers: Arc<HashMap<Source, Shared<BoxFuture<'static, Answer>>>>,
+    groups: Shared<BoxFuture<'static, Arc<Groups>>>,
+    pub target: Arc<AutoScaling>,
+}
+
+type Groups = HashMap<Arc<str>, Result<Group, TargetError>>;
+
+/// The name of the lane for a region and an interval.
+pub(super) fn lane_name(region: Option<&str>, interval: Duration) -> Arc<str> {
+    format!("{}/{interval:?}", region.unwrap_or("default")).into()
+}
+
+impl Lane {
+    pub(super) fn new(
+        name: Arc<str>,
+        region: Option<Arc<str>>,
+        interval: Duration,
+        sources: Arc<Sources>,
+        target: Arc<AutoScaling>,
+    ) -> Self {
+        Self { name, region, interval, sources, target, seats: Vec::new(), cycles: 0 }
+    }
+
+    pub(super) fn status(&self, started: Timestamp) -> LaneStatus {
+        LaneStatus {
+            region: self.region.clone(),
+            interval: self.interval,
+            policies: self.seats.len(),
+            started,
+            finished: None,
+            took: Duration::ZERO,
+            cycles: 0,
+        }
+    }
+
+    /// Runs one cycle an interval until it is told to stop, then hands back the seats with their states.
+    pub(super) async fn run(mut self, clock: Clock, board: Board, mut stop: watch::Receiver<bool>) -> Vec<Seat> {
+        let inspection = tokio::spawn(inspect(self.target.clone(), self.names(), clock));
+        let mut due = clock.now();
+        loop {
+            self.cycle(clock, &board).await;
+            due = next(due, self.interval, clock.now());
+            tokio::select! {
+                () = clock.sleep_until(due) => {}
+                // An error means that the daemon itself is gone.
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        inspection.abort();
+        self.seats
+    }
+
+    fn names(&self) -> Vec<Arc<str>> {
+        self.seats.iter().map(|seat| seat.policy().asg.clone()).collect()
+    }
+
+    async fn cycle(&mut self, clock: Clock, board: &Board) {
+        let started = clock.now();
+        let gathering = self.gather(started);
+        let mut turns = JoinSet::new();
+        let mut away = HashMap::new();
+        for seat in self.seats.drain(..) {
+            let policy = seat.policy().clone();
+            let turn = turns.spawn(seat.turn(gathering.clone(), clock, board.clone()));
+            away.insert(turn.id(), policy);
+        }
+        while let Some(ended) = turns.join_next_with_id().await {
+            match ended {
+                Ok((_, seat)) => self.seats.push(seat),
+                // A fault of ours in one policy must not end the others. Without its state it starts as after a
+                // restart, which bars scale-in until a full window has been seen.
+                Err(error) => {
+                    let Some(policy) = away.remove(&error.id()) else { continue };
+                    tracing::error!(event = "evaluation-failed", policy = %policy.name, %error, "the evaluation failed");
+                    self.seats.push(Seat::after_a_fault(policy, board));
+                }
+            }
+        }
+        self.cycles += 1;
+        self.publish(started, clock.now(), board);
+    }
+
+    fn gather(&self, now: Timestamp) -> Gathering {
+        let metrics = self.seats.iter().flat_map(|seat| &seat.policy().metrics);
+        let distinct: HashSet<&Source> = metrics.map(|metric| &metric.source).collect();
+        let read = |source: &Source| {
+            let (sources, source) = (self.sources.clone(), source.clone());
+            async move { sources.read(&source, now).await }.boxed().shared()
+        };
+        let answers = distinct.into_iter().map(|source| (source.clone(), read(source))).collect();
+        let (target, names) = (self.target.clone(), self.names());
+        let groups = async move { Arc::new(target.describe(&names, now).await) }.boxed().shared();
+        Gathering { answers: Arc::new(answers), groups, target: self.target.clone() }
+    }
+
+    fn publish(&self, started: Timestamp, finished: Timestamp, board: &Board) {
+        board.publish(|snapshot| {
+            if let Some(lane) = snapshot.lanes.get_mut(&self.name) {
+                lane.finished = Some(finished);
+                lane.took = elapsed(started, finished);
+                lane.cycles = self.cycles;
+            }
+        });
+    }
+}
+
+impl Gathering {
+    /// The answer of `source`, read once a cycle.
+    pub(super) async fn answer(&self, source: &Source) -> Option<Answer> {
+        match self.answers.get(source) {
+            Some(answer) => Some(answer.clone().await),
+            None => None,
+        }
+    }
+
+    /// The group `name`, described once a cycle.
+    pub(super) async fn group(&self, name: &str) -> Option<Result<Group, TargetError>> {
+        self.groups.clone().await.get(name).cloned()
+    }
+}
+
+/// The first moment after `now` that is a whole number of intervals after `due`: a late cycle is skipped, not made up.
+fn next(due: Timestamp, interval: Duration, now: Timestamp) -> Timestamp {
+    let mut due = due.saturating_add(interval).unwrap_or(Timestamp::MAX);
+    if due <= now {
+        let late = elapsed(due, now).as_millis() / interval.as_millis().max(1);
+        let skipped = u32::try_from(late + 1).unwrap_or(u32::MAX);
+        due = due.saturating_add(interval.saturating_mul(skipped)).unwrap_or(Timestamp::MAX);
+    }
+    due
+}
+
+/// Looks at the start, and now and then, for what else would scale the groups; after a failure again a minute later.
+async fn inspect(target: Arc<AutoScaling>, names: Vec<Arc<str>>, clock: Clock) {
+    loop {
+        let found = target.preflight(&names, clock.now()).await;
+        for (group, result) in &found {
+            match result {
+                Ok(rivals) => tracing::debug!(event = "inspected", %group, %rivals, "looked for other scalers"),
+                Err(error) => tracing::warn!(
+                    event = "inspection-failed",
+                    %group,
+                    error = crate::telemetry::chain(error),
+                    "can't tell what else scales the group, so it is only observed"
+                ),
+            }
+        }
+        let pause = if found.values().any(Result::is_err) { Duration::from_mins(1) } else { INSPECTION };
+        clock.sleep_until(clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_cycle_is_skipped_and_the_rhythm_is_kept() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let interval = Duration::from_secs(15);
+        assert_eq!(next(at(0), interval, at(1)), at(15));
+        assert_eq!(next(at(0), interval, at(15)), at(30));
+        assert_eq!(next(at(0), interval, at(44)), at(45));
+        assert_eq!(next(at(0), interval, at(45)), at(60));
+    }
+}

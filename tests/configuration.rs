@@ -1,0 +1,867 @@
+//! What a configuration means, and what is said about a wrong one.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use setpoint::config::{self, Config, Finding, Findings, Position};
+use setpoint::metric::prometheus::{ClientCertificate, Credentials};
+use setpoint::policy::{
+    Aggregation, Capacity, Controller, Gains, MaxDrop, MetricKind, Mode, PerDirection, Reading, Scrape, Source,
+    StepLimit,
+};
+
+const REFERENCE: &str = include_str!("../config/setpoint.toml");
+
+const EXAMPLES: [(&str, &str); 6] = [
+    ("cpu", include_str!("../config/examples/cpu.toml")),
+    ("latency", include_str!("../config/examples/latency.toml")),
+    ("requests", include_str!("../config/examples/requests.toml")),
+    ("queue", include_str!("../config/examples/queue.toml")),
+    ("orders", include_str!("../config/examples/orders.toml")),
+    ("sidecar", include_str!("../config/examples/sidecar.toml")),
+];
+
+const BASE: &str = r#"interval = "15s"
+
+[prometheus]
+url = "http://127.0.0.1:9090"
+timeout = "3s"
+
+[aws]
+region = "us-east-1"
+
+[http]
+listen = "127.0.0.1:9480"
+
+[[policy]]
+name = "web"
+asg = "web-prod"
+min = 2
+max = 10
+mode = "observe"
+
+[[policy.metric]]
+name = "cpu"
+kind = "utilization"
+target = 0.70
+query = 'avg(cpu)'
+"#;
+
+const SCRAPE: &str = r#"scrape = { url = "http://[::1]:8080/metrics", selector = "cpu", read = "gauge" }"#;
+
+fn parse(text: &str) -> Result<Config, Findings> {
+    config::parse("t.toml", text, [])
+}
+
+fn with(old: &str, new: &str) -> String {
+    assert_eq!(BASE.matches(old).count(), 1, "{old:?} stands once in the base");
+    BASE.replace(old, new)
+}
+
+fn parse_with(old: &str, new: &str) -> Config {
+    parse(&with(old, new)).unwrap_or_else(|findings| panic!("{findings}"))
+}
+
+fn findings_of(text: &str) -> Vec<Finding> {
+    parse(text).expect_err(text).0
+}
+
+/// `▸` in `marked` is where a finding on `key` must be that says `fragment`.
+fn check_text(marked: &str, key: &str, fragment: &str) {
+    let before = marked.split('▸').next().unwrap();
+    let text = marked.replace('▸', "");
+    assert_ne!(text, marked, "no mark in {marked}");
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap().chars().count() + 1;
+    let findings = findings_of(&text);
+    let expected = |finding: &Finding| {
+        finding.location.position == Some(Position { line, column })
+            && finding.key == key
+            && finding.to_string().contains(fragment)
+    };
+    let all = Findings(findings.clone());
+    println!("{all}");
+    assert!(findings.iter().any(expected), "expected t.toml:{line}:{column}: {key}: …{fragment}… in\n{all}");
+}
+
+/// The same with `old` in the base replaced by the marked `new`.
+fn check(old: &str, new: &str, key: &str, fragment: &str) {
+    check_text(&with(old, new), key, fragment);
+}
+
+#[test]
+fn the_examples_pass() {
+    for (name, text) in EXAMPLES {
+        let config = parse(text).unwrap_or_else(|findings| panic!("{name}: {findings}"));
+        assert!(config.policies.iter().all(|policy| policy.mode == Mode::Observe), "{name} would act at once");
+    }
+}
+
+#[test]
+fn the_reference_states_the_defaults() {
+    let minimal = r#"
+        [prometheus]
+        url = "http://127.0.0.1:9090"
+        [[policy]]
+        name = "web"
+        asg = "web-prod"
+        min = 2
+        max = 10
+        [[policy.metric]]
+        name = "cpu"
+        kind = "utilization"
+        target = 0.70
+        query = 'avg(1 - rate(node_cpu_seconds_total{mode="idle",asg="web-prod"}[1m]))'
+    "#;
+    assert_eq!(parse(REFERENCE), parse(minimal));
+}
+
+#[test]
+fn what_the_reference_comments_out_passes_also() {
+    let uncommented = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if !rest.starts_with([' ', '#']) => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    let text: Vec<_> = REFERENCE.lines().map(uncommented).collect();
+    let config = parse(&text.join("\n")).unwrap_or_else(|findings| panic!("{findings}"));
+    let policy = &config.policies[0];
+    assert_eq!(policy.metrics.len(), 2);
+    assert!(policy.warm_up.is_some() && policy.max_drop.is_some() && policy.region.is_some());
+    assert!(config.aws.assume_role.is_some_and(|role| role.external_id.is_some()));
+    assert!(config.prometheus.is_some_and(|settings| settings.client_certificate.is_some()));
+}
+
+#[test]
+fn every_key_arrives_where_it_belongs() {
+    let config = parse(
+        r#"
+        interval = "20s"
+        [prometheus]
+        url = "https://prometheus.example:9090/base/"
+        timeout = "1500ms"
+        headers = { X-Scope-OrgID = "team-a", accept-language = "en" }
+        basic_auth = { username = "u", password_file = "/p" }
+        ca_file = "/ca"
+        client_certificate = { certificate_file = "/c", key_file = "/k" }
+        [aws]
+        region = "eu-central-1"
+        endpoint_url = "http://127.0.0.1:5000/"
+        profile = "p"
+        assume_role_arn = "arn:aws-cn:iam::123456789012:role/path/r"
+        external_id = "x"
+        timeout = "4s"
+        [http]
+        listen = "[::1]:80"
+        [[policy]]
+        name = "a"
+        mode = "scale-out-only"
+        asg = "a group"
+        region = "us-gov-west-1"
+        interval = "1m"
+        takeover = true
+        min = 0
+        max = 1_000
+        boot_time = "1m30s"
+        warm_up = "0s"
+        controller = { kind = "pid", kp = 1, ki = 0.5 }
+        stabilization = { out = "1s" }
+        cooldown = { in = "2m" }
+        step = { out = "unlimited", in = { count = 3, per = "5m" } }
+        tolerance = { out = 0.1 }
+        max_drop = { ratio = 0.4, per = "2m" }
+        [[policy.metric]]
+        name = "rps"
+        kind = "total"
+        target = 5000000000
+        max_age = "30s"
+        query = "1"
+        [[policy.metric]]
+        name = "p99"
+        kind = "latency"
+        target = "250ms"
+        scrape = { url = "http://[::1]/m?x=1", selector = 'a_bucket{b=~"c|d"}', read = "quantile", quantile = 0.999, window = "2m" }
+        "#,
+    )
+    .unwrap_or_else(|findings| panic!("{findings}"));
+
+    let prometheus = config.prometheus.unwrap();
+    assert_eq!(prometheus.url, "https://prometheus.example:9090/base");
+    assert_eq!(prometheus.timeout, Duration::from_millis(1500));
+    let headers = [("X-Scope-OrgID", "team-a"), ("accept-language", "en")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+    assert_eq!(prometheus.headers, headers);
+    assert_eq!(prometheus.credentials, Some(Credentials::Basic { username: "u".into(), password_file: "/p".into() }));
+    assert_eq!(prometheus.ca_file, Some("/ca".into()));
+    let certificate = ClientCertificate { certificate_file: "/c".into(), key_file: "/k".into() };
+    assert_eq!(prometheus.client_certificate, Some(certificate));
+
+    assert_eq!(config.aws.endpoint_url.as_deref(), Some("http://127.0.0.1:5000"));
+    assert_eq!(config.aws.timeout, Duration::from_secs(4));
+    let role = config.aws.assume_role.unwrap();
+    assert_eq!(
+        (role.arn.as_str(), role.external_id.as_deref()),
+        ("arn:aws-cn:iam::123456789012:role/path/r", Some("x"))
+    );
+    assert_eq!(config.http.listen, "[::1]:80".parse().unwrap());
+
+    let policy = &config.policies[0];
+    assert_eq!((&*policy.name, &*policy.asg, policy.region.as_deref()), ("a", "a group", Some("us-gov-west-1")));
+    assert_eq!((policy.mode, policy.takeover, policy.interval), (Mode::ScaleOutOnly, true, Duration::from_mins(1)));
+    assert_eq!((policy.min, policy.max), (Capacity::ZERO, Capacity::new(1000)));
+    assert_eq!((policy.boot_time, policy.warm_up), (Duration::from_secs(90), Some(Duration::ZERO)));
+    assert_eq!(policy.controller, Controller::Pid(Gains { kp: 1.0, ki: 0.5, kd: 45.0 }), "kd is half the boot time");
+    assert_eq!(policy.stabilization, PerDirection { out: Duration::from_secs(1), inward: Duration::from_mins(5) });
+    assert_eq!(policy.cooldown, PerDirection { out: Duration::from_secs(30), inward: Duration::from_mins(2) });
+    let step = StepLimit { percent: None, count: Some(Capacity::new(3)), per: Duration::from_mins(5) };
+    assert_eq!(policy.step, PerDirection { out: None, inward: Some(step) });
+    assert_eq!(policy.tolerance, PerDirection { out: 0.1, inward: 0.08 });
+    assert_eq!(policy.max_drop, Some(MaxDrop { ratio: 0.4, per: Duration::from_mins(2) }));
+
+    let [rps, p99] = &policy.metrics[..] else { panic!("two metrics") };
+    assert_eq!((rps.kind, rps.target, rps.max_age), (MetricKind::Total, 5e9, Duration::from_secs(30)));
+    assert_eq!(rps.source, Source::Prometheus { query: "1".into() });
+    assert_eq!((p99.kind, p99.target, p99.max_age), (MetricKind::Latency, 0.25, Duration::from_secs(90)));
+    let scrape = Scrape {
+        url: "http://[::1]/m?x=1".into(),
+        selector: r#"a_bucket{b=~"c|d"}"#.into(),
+        reading: Reading::Quantile { per_mille: 999, window: Duration::from_mins(2) },
+    };
+    assert_eq!(p99.source, Source::Exposition(scrape));
+}
+
+#[test]
+fn a_utilization_is_a_share_or_percent() {
+    let target = |text: &str| parse_with("target = 0.70", &format!("target = {text}")).policies[0].metrics[0].target;
+    let as_written = [("0.7", 0.7), ("70", 70.0), ("\"70%\"", 0.7), ("\"62.5 %\"", 0.625), ("99.9", 99.9), ("2", 2.0)];
+    for (text, expected) in as_written {
+        assert!((target(text) - expected).abs() < 1e-12, "{text}");
+    }
+}
+
+#[test]
+fn what_is_scraped_depends_on_read() {
+    let reading = |keys: &str| {
+        let scrape = SCRAPE.replace("read = \"gauge\"", keys);
+        match parse_with("query = 'avg(cpu)'", &scrape).policies[0].metrics[0].source.clone() {
+            Source::Exposition(scrape) => scrape.reading,
+            other @ Source::Prometheus { .. } => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(reading("read = \"gauge\""), Reading::Gauge(Aggregation::Avg));
+    assert_eq!(reading("read = \"gauge\", aggregate = \"max\""), Reading::Gauge(Aggregation::Max));
+    assert_eq!(reading("read = \"rate\""), Reading::Rate { window: Duration::from_mins(1) });
+    assert_eq!(reading("read = \"rate\", window = \"30s\""), Reading::Rate { window: Duration::from_secs(30) });
+}
+
+#[test]
+fn deadlines_fit_into_a_short_interval_unasked() {
+    let text = BASE.replace("interval = \"15s\"", "interval = \"4s\"").replace("timeout = \"3s\"\n", "");
+    let config = parse(&text).unwrap();
+    assert_eq!(config.prometheus.unwrap().timeout, Duration::from_secs(2));
+    assert_eq!(config.aws.timeout, Duration::from_secs(2));
+}
+
+#[test]
+fn one_group_name_in_two_regions_is_two_groups() {
+    let second = BASE[BASE.find("[[policy]]").unwrap()..].replace("\"web\"", "\"web2\"");
+    let elsewhere = second.replace("asg = ", "region = \"eu-west-1\"\nasg = ");
+    assert_eq!(parse(&format!("{BASE}{elsewhere}")).unwrap().policies.len(), 2);
+    assert_eq!(findings_of(&format!("{BASE}{second}")).len(), 1);
+    let said_twice = second.replace("asg = ", "region = \"us-east-1\"\nasg = ");
+    assert_eq!(findings_of(&format!("{BASE}{said_twice}")).len(), 1);
+}
+
+#[test]
+fn all_findings_come_at_once_and_in_order() {
+    let text = "intervall = \"15s\"\n\n[[policy]]\nname = \"web\"\nasg = \"web-prod\"\nmin = 5\nmax = 2\n\n\
+        [[policy.metric]]\nname = \"cpu\"\nkind = \"utilisation\"\nquery = \"x[5m]\"\n";
+    assert_eq!(
+        parse(text).unwrap_err().to_string(),
+        "t.toml:1:1: intervall: unknown key; did you mean \"interval\"?\n\
+         t.toml:6:1: policy[web].min: 5 is more than max, 2; expected at most that\n\
+         t.toml:9:1: policy[web].metric[cpu].target: is missing, expected the value to keep\n\
+         t.toml:11:1: policy[web].metric[cpu].kind: expected one of \"utilization\", \"total\", \"latency\", \
+         found \"utilisation\"; did you mean \"utilization\"?\n\
+         t.toml:12:1: policy[web].metric[cpu].query: has no server to go to, expected a section [prometheus] with its url\n\
+         t.toml:12:1: policy[web].metric[cpu].query: is a range of samples, expected an instant vector or a scalar, \
+         for example rate(…[1m])"
+    );
+}
+
+fn environment(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn the_environment_overrides_settings_of_the_daemon() {
+    let variables = [
+        ("SETPOINT__INTERVAL", "30s"),
+        ("SETPOINT__PROMETHEUS__URL", "http://Other:9090/"),
+        ("SETPOINT__PROMETHEUS__BASIC_AUTH__USERNAME", "u"),
+        ("SETPOINT__PROMETHEUS__BASIC_AUTH__PASSWORD_FILE", "/P"),
+        ("SETPOINT__AWS__REGION", ""),
+        ("SETPOINT__AWS__ASSUME_ROLE_ARN", "arn:aws:iam::123456789012:role/R"),
+        ("SETPOINT__HTTP__LISTEN", "127.0.0.2:1"),
+        ("SETPOINT_LOG", "debug"),
+        ("PATH", "/bin"),
+    ];
+    let config = config::parse("t.toml", BASE, environment(&variables)).unwrap();
+    assert_eq!((config.interval, config.policies[0].interval), (Duration::from_secs(30), Duration::from_secs(30)));
+    let prometheus = config.prometheus.unwrap();
+    assert_eq!((prometheus.url.as_str(), prometheus.timeout), ("http://other:9090", Duration::from_secs(3)));
+    assert_eq!(prometheus.credentials, Some(Credentials::Basic { username: "u".into(), password_file: "/P".into() }));
+    assert_eq!(config.aws.region.as_deref(), Some("us-east-1"), "an empty variable is no variable");
+    assert_eq!(config.aws.assume_role.unwrap().arn, "arn:aws:iam::123456789012:role/R");
+    assert_eq!(config.http.listen, "127.0.0.2:1".parse().unwrap());
+}
+
+#[test]
+fn a_section_may_come_from_the_environment_alone() {
+    let text = BASE.replace("[prometheus]\nurl = \"http://127.0.0.1:9090\"\ntimeout = \"3s\"\n", "");
+    let variables = environment(&[("SETPOINT__PROMETHEUS__URL", "http://p")]);
+    assert_eq!(config::parse("t.toml", &text, variables).unwrap().prometheus.unwrap().url, "http://p");
+    let findings = config::parse("t.toml", &text, environment(&[("SETPOINT__PROMETHEUS__TIMEOUT", "1s")])).unwrap_err();
+    assert!(findings.to_string().starts_with("t.toml:1:1: prometheus.url: is missing"), "{findings}");
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    let cases = [
+        ("SETPOINT__INTERVAL", "30", "SETPOINT__INTERVAL: interval: expected a duration such as"),
+        ("SETPOINT__AWS__REGION", "Frankfurt", "SETPOINT__AWS__REGION: aws.region: expected an AWS region"),
+        ("SETPOINT__HTTP__LISTEN", "0.0.0.0:9480", "SETPOINT__HTTP__LISTEN: http.listen: 0.0.0.0:9480 is reached from"),
+        ("SETPOINT__PROMETHUS__URL", "http://p", "unknown setting; did you mean \"SETPOINT__PROMETHEUS__URL\"?"),
+        ("SETPOINT__POLICY__WEB__MAX", "9", "policies can't be set by the environment"),
+        ("SETPOINT__PROMETHEUS__HEADERS__X", "9", "headers can't be set by the environment"),
+        ("SETPOINT__PROMETHEUS", "x", "SETPOINT__PROMETHEUS: unknown setting"),
+        ("SETPOINT__", "x", "SETPOINT__: unknown setting"),
+        ("SETPOINT__AWS__REGION__", "x", "SETPOINT__AWS__REGION__: unknown setting"),
+        ("SETPOINT__A[9999999999]", "x", "SETPOINT__A[9999999999]: unknown setting"),
+    ];
+    for (name, value, fragment) in cases {
+        let findings = config::parse("t.toml", BASE, environment(&[(name, value)])).expect_err(name);
+        assert_eq!(findings.0.len(), 1, "{findings}");
+        assert_eq!((&*findings.0[0].location.source, findings.0[0].location.position), (name, None));
+        assert!(findings.to_string().contains(fragment), "{findings}");
+    }
+}
+
+#[test]
+fn a_secret_is_not_repeated() {
+    let secrets = [
+        with("http://127.0.0.1:9090", "http://u:hunter2@127.0.0.1:9090"),
+        with("http://127.0.0.1:9090", "gopher://u:hunter2@127.0.0.1:9090"),
+        with("timeout = \"3s\"", "headers = { Authorization = \"hunter2\" }"),
+        with("timeout = \"3s\"", "headers = { x = \"Bearer hunter2\" }"),
+    ];
+    for text in secrets {
+        let findings = parse(&text).expect_err(&text).to_string();
+        assert!(!findings.contains("hunter2"), "{findings}");
+    }
+}
+
+#[test]
+fn a_file_that_can_not_be_read_is_a_finding() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |name: &str, content: Option<&[u8]>, fragment: &str| {
+        let path = folder.path().join(name);
+        if let Some(content) = content {
+            std::fs::write(&path, content).unwrap();
+        }
+        let findings = config::load(&path, []).expect_err(name).to_string();
+        assert!(findings.starts_with(&format!("{}: can't be read: ", path.display())), "{findings}");
+        assert!(findings.contains(fragment), "{findings}");
+    };
+    check("missing.toml", None, "No such file");
+    check("latin1.toml", Some(b"# caf\xe9"), "valid UTF-8");
+    check("large.toml", Some(&vec![b'#'; (4 << 20) + 1]), "larger than 4194304 bytes");
+    check("", None, "directory");
+}
+
+#[test]
+fn check_ends_with_78_on_findings() {
+    let code = |path: &str, json| format!("{:?}", setpoint::cli::check::run(Path::new(path), json));
+    let of = |code: ExitCode| format!("{code:?}");
+    for json in [false, true] {
+        assert_eq!(code("config/setpoint.toml", json), of(ExitCode::SUCCESS));
+        assert_eq!(code("config/missing.toml", json), of(ExitCode::from(78)));
+    }
+}
+
+#[test]
+fn queries_of_every_day_parse() {
+    let queries = [
+        "up",
+        "42",
+        "scalar(sum(x))",
+        "sum(rate(x[1m])) / scalar(count(up == 1))",
+        "100 - avg(rate(node_cpu_seconds_total{mode=\"idle\"}[5m])) * 100",
+        "histogram_quantile(0.99, sum by (le) (rate(x_bucket[5m])))",
+        "histogram_quantile(0.99, sum(rate(x[5m])))",
+        "max_over_time(sum(rate(x[1m]))[10m:1m])",
+        "sum without (instance) (x) or vector(0)",
+        "avg(x offset 1w) > 0",
+        "quantile(0.9, x)",
+        "avg(x @ end())",
+        "sum(x) and on() (hour() > 8)",
+        "predict_linear(x[1h], 600)",
+        "sum(label_replace(x, \"a\", \"$1\", \"b\", \"(.*)\"))",
+        "job:x:rate5m",
+        "topk(1, x)",
+        "-sum(x)",
+        "sum(x{a!~\"b.*\", c=~\"d|e\"}) # with a comment",
+    ];
+    for query in queries {
+        parse_with("query = 'avg(cpu)'", &format!("query = '''{query}'''"));
+    }
+}
+
+#[test]
+fn text_that_is_not_toml_is_found_where_it_breaks() {
+    for marked in [
+        "interval = ▸\n",
+        "interval = ▸15s\n",
+        "interval =▸= \"15s\"\n",
+        "interval: ▸15s\n",
+        "name▸\n",
+        "[policy▸\n",
+        "[[policy]▸\n",
+        "[policy]▸]\n",
+        "a = 1\n▸a = 2\n",
+        "a = { b = 1, ▸b = 2 }\n",
+        "[aws]\n[http]\n[▸aws]\n",
+        "a = 1\n▸a.b = 2\n",
+        "a = \"unclosed▸\n",
+        "a = 'unclosed▸\n",
+        "a = \"\"\"\nx\n▸",
+        "a = [1, 2▸\n",
+        "a = { b = 1▸\n",
+        "a = \"\\▸q\"\n",
+        "a = ▸0777\n",
+        "a = ▸2026-13-01\n",
+        "▸ä = 1\n",
+        "▸= 1\n",
+        "▸{ \"interval\": \"15s\" }\n",
+        "a = 1 b ▸= 2\n",
+    ] {
+        check_text(marked, "", "is not TOML: ");
+    }
+}
+
+#[test]
+fn settings_of_the_daemon_are_checked() {
+    for (new, fragment) in [
+        ("▸interval = 15", "15 has no unit, expected for example \"15s\" or \"15ms\""),
+        ("▸interval = 15.5", "expected a duration such as"),
+        ("▸interval = \"15\"", "expected a duration such as"),
+        ("▸interval = \"15 s\"", "expected a duration such as"),
+        ("▸interval = \"15sec\"", "expected a duration such as"),
+        ("▸interval = \"-15s\"", "expected a duration such as"),
+        ("▸interval = \"\"", "expected a duration such as"),
+        ("▸interval = true", "expected a duration such as"),
+        ("▸interval = [\"15s\"]", "expected a duration such as \"500ms\", \"90s\", \"5m\" or \"1h30m\", found a list"),
+        ("▸interval = \"500ms\"", "expected a duration from 1s to 1h, found \"500ms\""),
+        ("▸interval = \"2h\"", "expected a duration from 1s to 1h"),
+        ("▸interval = 2026-01-01", "is a date"),
+        ("▸interval = 99999999999999999999", "does not fit into 64 bits"),
+        ("▸interval = inf", "is not a finite number"),
+        ("▸interval = nan", "is not a finite number"),
+    ] {
+        check("interval = \"15s\"", new, "interval", fragment);
+    }
+    let url = "url = \"http://127.0.0.1:9090\"";
+    for (new, fragment) in [
+        ("▸url = \"127.0.0.1:9090\"", "is not a URL"),
+        ("▸url = \"localhost:9090\"", "is neither http nor https"),
+        ("▸url = \"ftp://a\"", "is neither http nor https"),
+        ("▸url = \"http://\"", "is not a URL"),
+        ("▸url = \"http://u:p@a\"", "without user info"),
+        ("▸url = \"http://u@a\"", "without user info"),
+        ("▸url = \"http://a/?q=1\"", "has a query"),
+        ("▸url = \"http://a/#f\"", "has a fragment"),
+        ("▸url = 9090", "expected a text in quotes, found 9090"),
+        ("▸url = \"\"", "expected a text in quotes"),
+    ] {
+        check(url, new, "prometheus.url", fragment);
+    }
+    check("[prometheus]\nurl = \"http://127.0.0.1:9090\"\n", "[▸prometheus]\n", "prometheus.url", "is missing");
+    check(
+        "[prometheus]\nurl = \"http://127.0.0.1:9090\"\ntimeout = \"3s\"",
+        "▸prometheus = 1",
+        "prometheus",
+        "expected a table",
+    );
+    let timeout = "timeout = \"3s\"";
+    for (new, key, fragment) in [
+        ("▸timeout = 3", "timeout", "3 has no unit"),
+        ("▸timeout = \"15s\"", "timeout", "is too long, expected less than the interval, 15s"),
+        ("▸timeout = \"0s\"", "timeout", "expected a duration from 10ms"),
+        ("▸timout = \"3s\"", "timout", "unknown key; did you mean \"timeout\"?"),
+        ("▸sigv4 = {}", "sigv4", "is not in this version of Setpoint"),
+        ("▸headers = \"x\"", "headers", "expected a table, found \"x\""),
+        ("headers = { ▸a = 1 }", "headers.a", "expected a text in quotes"),
+        ("headers = { ▸\"a b\" = \"1\" }", "headers.a b", "is no name of an HTTP header"),
+        ("headers = { ▸a = \"1\\n2\" }", "headers.a", "expected printable ASCII"),
+        ("headers = { ▸AUTHORIZATION = \"x\" }", "headers.AUTHORIZATION", "expected bearer_token_file or basic_auth"),
+        ("headers = { ▸x = \"Basic dTpw\" }", "headers.x", "is a credential"),
+        ("bearer_token_file = \"/t\"\n▸basic_auth = {}", "basic_auth", "excludes bearer_token_file"),
+        ("▸basic_auth = { username = \"u\" }", "basic_auth.password_file", "is missing"),
+        ("basic_auth = { ▸username = \"u:v\", password_file = \"/p\" }", "basic_auth.username", "without a colon"),
+        (
+            "basic_auth = { username = \"u\", ▸password = \"p\" }",
+            "basic_auth.password",
+            "did you mean \"password_file\"?",
+        ),
+        ("▸ca_file = 1", "ca_file", "expected a text in quotes"),
+        ("▸client_certificate = { key_file = \"/k\" }", "client_certificate.certificate_file", "is missing"),
+        ("▸bearer_token = \"x\"", "bearer_token", "did you mean \"bearer_token_file\"?"),
+    ] {
+        check(timeout, new, &format!("prometheus.{key}"), fragment);
+    }
+    for (new, key, fragment) in [
+        ("▸region = \"Frankfurt\"", "region", "expected an AWS region such as \"us-east-1\", found \"Frankfurt\""),
+        ("▸region = 1", "region", "expected a text in quotes"),
+        ("▸regoin = \"us-east-1\"", "regoin", "did you mean \"region\"?"),
+        ("▸endpoint_url = \"a\"", "endpoint_url", "is not a URL"),
+        ("▸assume_role_arn = \"setpoint\"", "assume_role_arn", "expected a role's ARN"),
+        ("▸assume_role_arn = \"arn:aws:iam::1:role/x\"", "assume_role_arn", "expected a role's ARN"),
+        ("▸assume_role_arn = \"arn:aws:iam::123456789012:user/x\"", "assume_role_arn", "expected a role's ARN"),
+        ("▸external_id = \"x\"", "external_id", "expected assume_role_arn beside it"),
+        ("▸timeout = \"1h\"", "timeout", "expected a duration from 10ms to 10m"),
+        ("▸timeout = \"20s\"", "timeout", "is too long"),
+        ("▸profile = false", "profile", "expected a text in quotes"),
+    ] {
+        check("region = \"us-east-1\"", new, &format!("aws.{key}"), fragment);
+    }
+    for (new, key, fragment) in [
+        ("▸listen = \"0.0.0.0:9480\"", "http.listen", "has neither TLS nor a token; expected a loopback address"),
+        ("▸listen = \"[::]:9480\"", "http.listen", "expected a loopback address"),
+        ("▸listen = \"localhost:9480\"", "http.listen", "expected an IP address and a port"),
+        ("▸listen = \"127.0.0.1\"", "http.listen", "expected an IP address and a port"),
+        ("▸listen = \"127.0.0.1:99999\"", "http.listen", "expected an IP address and a port"),
+        ("▸listen = 9480", "http.listen", "expected a text in quotes"),
+        ("▸socket = \"/run/s\"", "http.socket", "is not in this version of Setpoint"),
+        ("[▸state]\npath = \"/\"", "state", "is not in this version of Setpoint"),
+        ("[▸polcy]", "polcy", "unknown key; did you mean \"policy\"?"),
+        ("[▸\"a[9999999999].b\"]", "a[9999999999].b", "unknown key"),
+    ] {
+        check("listen = \"127.0.0.1:9480\"", new, key, fragment);
+    }
+}
+
+#[test]
+fn policies_are_checked() {
+    for (old, new, key, fragment) in [
+        ("[[policy]]\nname = \"web\"", "▸[[policy]]", "policy[1].name", "is missing"),
+        ("[[policy]]\nname = \"web\"", "▸[[policy]]\nnme = \"web\"", "policy[1].name", "is missing"),
+        ("name = \"web\"", "▸nme = \"web\"", "policy[1].nme", "did you mean \"name\"?"),
+        ("name = \"web\"", "▸name = \"my web\"", "policy[1].name", "expected at most 64 letters, digits, - and _"),
+        ("name = \"web\"", "▸name = \"\"", "policy[1].name", "expected a text in quotes"),
+        ("name = \"web\"", "▸name = 7", "policy[1].name", "expected a text in quotes, found 7"),
+        (
+            "[[policy]]\nname = \"web\"\nasg = \"web-prod\"",
+            "▸[[policy]]\nname = \"web\"",
+            "policy[web].asg",
+            "is missing",
+        ),
+        ("asg = \"web-prod\"", "▸asg = \"a:b\"", "policy[web].asg", "without a colon"),
+        ("asg = \"web-prod\"", "▸asg = \" a\"", "policy[web].asg", "or outer spaces"),
+        ("asg = \"web-prod\"", "▸asg = [\"a\", \"b\"]", "policy[web].asg", "found a list"),
+        (
+            "[[policy]]\nname = \"web\"\nasg = \"web-prod\"\nmin = 2",
+            "▸[[policy]]\nname = \"web\"\nasg = \"a\"",
+            "policy[web].min",
+            "is missing",
+        ),
+        ("min = 2", "▸min = 11", "policy[web].min", "11 is more than max, 10; expected at most that"),
+        ("min = 2", "▸min = 0", "policy[web].min", "would never come back; expected at least 1"),
+        ("min = 2", "▸min = -1", "policy[web].min", "expected a whole number from 0 to 1000000, found -1"),
+        ("min = 2", "▸min = 2.0", "policy[web].min", "expected a whole number"),
+        ("min = 2", "▸min = \"2\"", "policy[web].min", "expected a whole number"),
+        ("min = 2", "▸mni = 2", "policy[web].mni", "did you mean \"min\"?"),
+        ("max = 10", "▸max = 1000001", "policy[web].max", "expected a whole number from 1 to 1000000"),
+        ("max = 10", "▸max = 0", "policy[web].max", "expected a whole number from 1"),
+        ("mode = \"observe\"", "▸mode = \"dry-run\"", "policy[web].mode", "expected one of \"active\", \"observe\""),
+        ("mode = \"observe\"", "▸mode = \"scale_out_only\"", "policy[web].mode", "did you mean \"scale-out-only\"?"),
+        ("mode = \"observe\"", "▸mode = true", "policy[web].mode", "expected one of"),
+    ] {
+        check(old, new, key, fragment);
+    }
+    for (new, key, fragment) in [
+        ("▸region = \"US East\"", "region", "expected an AWS region"),
+        ("▸interval = \"2s\"", "interval", "is too short, expected more than prometheus.timeout, 3s"),
+        ("▸interval = \"5s\"", "interval", "is too short, expected more than aws.timeout, 5s"),
+        ("▸interval = 60", "interval", "60 has no unit"),
+        ("▸takeover = \"yes\"", "takeover", "expected true or false, found \"yes\""),
+        ("▸boot_time = 120", "boot_time", "120 has no unit"),
+        ("▸boot_time = \"2h\"", "boot_time", "expected a duration from 0s to 1h"),
+        ("▸boot = \"2m\"", "boot", "did you mean \"boot_time\"?"),
+        ("▸warm_up = \"1x\"", "warm_up", "expected a duration such as"),
+        ("▸controller = \"pid\"", "controller", "expected a table, found \"pid\""),
+        ("controller = { ▸kind = \"pdi\" }", "controller.kind", "expected one of \"pid\", found \"pdi\""),
+        ("controller = { ▸kind = \"risk\" }", "controller.kind", "is not in this version of Setpoint"),
+        ("controller.▸kind = \"step\"", "controller.kind", "is not in this version of Setpoint"),
+        ("controller = { ▸kp = -1 }", "controller.kp", "expected a gain from 0 to 10, found -1"),
+        ("controller = { ▸kp = \"1\" }", "controller.kp", "expected a gain"),
+        ("controller = { ▸ki = 0 }", "controller.ki", "expected a gain above 0, at most 1"),
+        ("controller = { ▸ki = 1.5 }", "controller.ki", "expected a gain above 0, at most 1"),
+        ("controller = { ▸kd = 60 }", "controller.kd", "60 has no unit"),
+        ("controller = { ▸kI = 1 }", "controller.kI", "did you mean \"ki\"?"),
+        ("stabilization = { ▸up = \"5m\" }", "stabilization.up", "unknown key"),
+        ("stabilization = { ▸in = \"2h\" }", "stabilization.in", "expected a duration from 0s to 1h"),
+        ("▸stabilization = \"5m\"", "stabilization", "expected a table"),
+        ("▸stabilisation = { in = \"5m\" }", "stabilisation", "did you mean \"stabilization\"?"),
+        ("cooldown = { ▸out = \"25h\" }", "cooldown.out", "expected a duration from 0s to 24h"),
+        ("▸cool_down = {}", "cool_down", "did you mean \"cooldown\"?"),
+        ("▸step = \"unlimited\"", "step", "expected a table"),
+        ("step = { ▸out = \"none\" }", "step.out", "expected one of \"unlimited\""),
+        ("step = { ▸in = { per = \"1m\" } }", "step.in", "expected percent or count"),
+        ("step = { in = { ▸percent = 0 } }", "step.in.percent", "expected a percentage above 0"),
+        ("step = { in = { ▸count = 0 } }", "step.in.count", "expected a whole number from 1"),
+        ("step = { in = { ▸count = 1.5 } }", "step.in.count", "expected a whole number from 1"),
+        ("step = { in = { count = 1, ▸per = \"0s\" } }", "step.in.per", "expected a duration from 1s"),
+        ("tolerance = { ▸in = 8 }", "tolerance.in", "expected a share of the capacity"),
+        ("tolerance = { ▸out = -0.1 }", "tolerance.out", "expected a share of the capacity"),
+        ("▸max_drop = { ratio = 0.5 }", "max_drop.per", "is missing"),
+        ("max_drop = { ▸ratio = 1, per = \"5m\" }", "max_drop.ratio", "expected a share above 0 and below 1"),
+        ("max_drop = { ratio = 0.5, ▸per = 5 }", "max_drop.per", "5 has no unit"),
+        ("▸for_each = { tag = \"a=b\" }", "for_each", "is not in this version of Setpoint"),
+        ("▸schedule = []", "schedule", "is not in this version of Setpoint"),
+        ("[▸policy.fallback]\nafter = \"5m\"", "fallback", "is not in this version of Setpoint"),
+    ] {
+        let new = format!("mode = \"observe\"\n{}", new.replace("[▸policy.", "[policy.▸"));
+        check("mode = \"observe\"", &new, &format!("policy[web].{key}"), fragment);
+    }
+    let policy = &BASE[BASE.find("[[policy]]").unwrap()..];
+    let other_group = policy.replace("web-prod", "web-test").replace("name = \"web\"", "▸name = \"web\"");
+    check_text(&format!("{BASE}{other_group}"), "policy[web].name", "this name is taken at t.toml:14:1");
+    let other_name = policy.replace("\"web\"", "\"web2\"").replace("asg", "▸asg");
+    check_text(&format!("{BASE}{other_name}"), "policy[web2].asg", "this group is taken at t.toml:15:1");
+    check_text("▸", "policy", "is missing, expected at least one [[policy]]");
+    check_text("▸policy = []", "policy", "is empty");
+    check_text("▸policy = 1", "policy", "expected a list of tables");
+    check_text("policy = [▸1]", "policy[1]", "expected a table, found 1");
+    check_text("[▸policy]\nname = \"web\"", "policy", "each with its header in double brackets, found a table");
+}
+
+#[test]
+fn metrics_are_checked() {
+    let metric = &BASE[BASE.find("[[policy.metric]]").unwrap()..];
+    let cpu = "policy[web].metric[cpu]";
+    for (old, new, key, fragment) in [
+        (metric, "", "metric", "is missing, expected at least one [[policy.metric]]"),
+        ("[[policy.metric]]\nname = \"cpu\"", "▸[[policy.metric]]", "metric[1].name", "is missing"),
+        ("name = \"cpu\"", "▸name = \"cpu %\"", "metric[1].name", "expected at most 64 letters"),
+        ("[[policy.metric]]", "[policy.▸metric]", "metric", "each with its header in double brackets"),
+    ] {
+        let base = if new.is_empty() { BASE.replace("[[policy]]", "▸[[policy]]") } else { BASE.to_owned() };
+        check_text(&base.replace(old, new), &format!("policy[web].{key}"), fragment);
+    }
+    check(
+        "[[policy.metric]]\nname = \"cpu\"\nkind = \"utilization\"",
+        "▸[[policy.metric]]\nname = \"cpu\"",
+        &format!("{cpu}.kind"),
+        "is missing",
+    );
+    check("kind = \"utilization\"", "▸kind = \"utilisation\"", &format!("{cpu}.kind"), "did you mean \"utilization\"?");
+    check("kind = \"utilization\"", "▸kind = 1", &format!("{cpu}.kind"), "expected one of");
+    for new in ["0", "-0.7", "1", "1.2", "100", "170", "\"0.7\"", "\"100%\"", "\"nan%\"", "\"%\"", "true", "5e-324"] {
+        check("target = 0.70", &format!("▸target = {new}"), &format!("{cpu}.target"), "expected a share below 1");
+    }
+    let kind = "kind = \"utilization\"\ntarget = 0.70";
+    for (new, fragment) in [
+        ("kind = \"total\"\n▸target = 0", "expected what one instance should carry"),
+        ("kind = \"total\"\n▸target = \"150\"", "expected what one instance should carry"),
+        ("kind = \"latency\"\n▸target = 500", "500 has no unit, expected for example \"500s\" or \"500ms\""),
+        ("kind = \"latency\"\n▸target = 0.5", "expected a duration such as \"500ms\""),
+        ("kind = \"latency\"\n▸target = \"0ms\"", "expected a duration from 1ms"),
+    ] {
+        check(kind, new, &format!("{cpu}.target"), fragment);
+    }
+    let query = "query = 'avg(cpu)'";
+    for (new, fragment) in [
+        ("▸query = 'avg(cpu'", "does not parse as PromQL: "),
+        ("▸query = 'avg(cpu))'", "does not parse as PromQL: "),
+        ("▸query = 'rate(cpu)'", "does not parse as PromQL: expected type matrix"),
+        ("▸query = 'averge(cpu)'", "does not parse as PromQL: unknown function"),
+        ("▸query = 'cpu[5m]'", "is a range of samples"),
+        ("▸query = '\"text\"'", "is a string"),
+        ("▸query = 'cpu{asg=web}'", "does not parse as PromQL: "),
+        ("▸query = 'cpu{a=~\"(\"}'", "does not parse as PromQL: "),
+        ("▸query = ' '", "is empty"),
+        ("▸query = ''", "expected a text in quotes"),
+        ("▸query = 1", "expected a text in quotes, found 1"),
+    ] {
+        check(query, new, &format!("{cpu}.query"), fragment);
+    }
+    let long = format!("▸query = 'sum({})'", "x".repeat(4096));
+    check(query, &long, &format!("{cpu}.query"), "is 4101 bytes long, expected at most 4096");
+    check(
+        "[[policy.metric]]\nname = \"cpu\"\nkind = \"utilization\"\ntarget = 0.70\nquery = 'avg(cpu)'",
+        "▸[[policy.metric]]\nname = \"cpu\"\nkind = \"utilization\"\ntarget = 0.70\n",
+        cpu,
+        "has no source, expected query (PromQL) or scrape",
+    );
+    check(query, &format!("{query}\n▸max_age = 90"), &format!("{cpu}.max_age"), "90 has no unit");
+    check(query, &format!("{query}\n▸max_age = \"0s\""), &format!("{cpu}.max_age"), "expected a duration from 1s");
+    check(query, &format!("{query}\n▸scale = 1"), &format!("{cpu}.scale"), "unknown key");
+    check(query, &format!("{query}\n▸{SCRAPE}"), &format!("{cpu}.scrape"), "excludes query");
+    check(
+        query,
+        &format!("{query}\n{}", metric.replace("name", "▸name")),
+        &format!("{cpu}.name"),
+        "this name is taken at t.toml:21:1",
+    );
+    let sixteen: String = (1..=16).map(|n| metric.replace("cpu\"", &format!("cpu{n}\""))).collect();
+    let many = sixteen.replace("[[policy.metric]]\nname = \"cpu16", "▸[[policy.metric]]\nname = \"cpu16");
+    check_text(&format!("{BASE}{many}"), "policy[web].metric[cpu16]", "is one too many, expected at most 16");
+    let headless = BASE.replace("[prometheus]\nurl = \"http://127.0.0.1:9090\"\ntimeout = \"3s\"\n", "");
+    check_text(&headless.replace("query", "▸query"), &format!("{cpu}.query"), "expected a section [prometheus]");
+}
+
+#[test]
+fn scrapes_are_checked() {
+    let gauge = "scrape = { url = \"http://[::1]/\", selector = 'cpu', read = \"gauge\" }";
+    for (old, new, key, fragment) in [
+        ("scrape = { url = \"http://[::1]/\", ", "▸scrape = { ", ".url", "is missing"),
+        ("url = \"http://[::1]/\"", "▸url = \"/metrics\"", ".url", "is not a URL"),
+        ("url = \"http://[::1]/\"", "▸url = \"http://u:p@a/\"", ".url", "without user info"),
+        (
+            "scrape = { url = \"http://[::1]/\", selector = 'cpu'",
+            "▸scrape = { url = \"http://a/\"",
+            ".selector",
+            "is missing",
+        ),
+        ("selector = 'cpu'", "▸selector = 'sum(cpu)'", ".selector", "is a calculation; expected a plain selector"),
+        ("selector = 'cpu'", "▸selector = '(cpu)'", ".selector", "is a calculation"),
+        ("selector = 'cpu'", "▸selector = 'cpu[5m]'", ".selector", "is a calculation"),
+        ("selector = 'cpu'", "▸selector = 'cpu offset 5m'", ".selector", "a page has no past"),
+        ("selector = 'cpu'", "▸selector = 'cpu @ 0'", ".selector", "a page has no past"),
+        ("selector = 'cpu'", "▸selector = '{a=\"b\"}'", ".selector", "names no metric"),
+        ("selector = 'cpu'", "▸selector = 'cpu{a=\"b\" or c=\"d\"}'", ".selector", "has alternatives"),
+        ("selector = 'cpu'", "▸selector = 'cpu{'", ".selector", "does not parse as PromQL"),
+        ("selector = 'cpu'", "▸selector = 1", ".selector", "expected a text in quotes"),
+        (
+            "selector = 'cpu', read = \"gauge\"",
+            "▸selector = 'cpu', read = \"quantile\"",
+            ".selector",
+            "cpu does not end in _bucket",
+        ),
+        (
+            "scrape = { url = \"http://[::1]/\", selector = 'cpu', read = \"gauge\"",
+            "▸scrape = { url = \"http://a/\", selector = 'cpu'",
+            ".read",
+            "is missing",
+        ),
+        ("read = \"gauge\"", "▸read = \"gage\"", ".read", "did you mean \"gauge\"?"),
+        (
+            "read = \"gauge\"",
+            "read = \"gauge\", ▸aggregate = \"min\"",
+            ".aggregate",
+            "expected one of \"avg\", \"sum\", \"max\"",
+        ),
+        ("read = \"gauge\"", "read = \"gauge\", ▸window = \"1m\"", ".window", "has no effect"),
+        ("read = \"gauge\"", "read = \"gauge\", ▸quantile = 0.5", ".quantile", "has no effect"),
+        ("read = \"gauge\"", "read = \"rate\", ▸aggregate = \"sum\"", ".aggregate", "has no effect"),
+        ("read = \"gauge\"", "read = \"rate\", ▸window = \"29s\"", ".window", "expected a duration from 30s"),
+        (
+            "cpu', read = \"gauge\"",
+            "c_bucket', read = \"quantile\", ▸quantile = 99",
+            ".quantile",
+            "expected a quantile",
+        ),
+        (
+            "cpu', read = \"gauge\"",
+            "c_bucket', read = \"quantile\", ▸quantile = 0.9999",
+            ".quantile",
+            "at most three decimals",
+        ),
+        ("read = \"gauge\"", "read = \"gauge\", ▸interval = \"5s\"", ".interval", "unknown key"),
+        (gauge, "▸scrape = \"http://a/metrics\"", "", "expected a table"),
+    ] {
+        assert_eq!(gauge.matches(old).count(), 1, "{old:?} stands once");
+        check(
+            "query = 'avg(cpu)'",
+            &gauge.replace(old, new),
+            &format!("policy[web].metric[cpu].scrape{key}"),
+            fragment,
+        );
+    }
+}
+
+/// A reference or example with some of its text cut, doubled, or replaced by text that means something to a parser.
+fn mutated() -> impl Strategy<Value = String> {
+    const TEXTS: [&str; 24] = [
+        "",
+        "\"",
+        "'",
+        "[",
+        "]",
+        "[[",
+        "{",
+        "}",
+        "=",
+        ".",
+        ",",
+        "\n",
+        "\\",
+        "-1",
+        "0",
+        "1e999",
+        "nan",
+        "\"5m\"",
+        "true",
+        "{}",
+        "[]",
+        "(",
+        "é\u{0}",
+        "99999999999999999999",
+    ];
+    let texts: Vec<_> = EXAMPLES.iter().map(|(_, text)| *text).chain([REFERENCE, BASE]).collect();
+    let edit = (any::<prop::sample::Index>(), 0..40_usize, prop::sample::select(TEXTS.to_vec()), any::<bool>());
+    (prop::sample::select(texts), prop::collection::vec(edit, 1..6)).prop_map(|(text, edits)| {
+        let mut text: Vec<char> = text.chars().collect();
+        for (at, cut, with, double) in edits {
+            let start = at.index(text.len() + 1);
+            let end = (start + cut).min(text.len());
+            let tail = if double { text[start..end].to_vec() } else { Vec::new() };
+            text.splice(start..end, with.chars().chain(tail));
+        }
+        text.into_iter().collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn no_text_makes_it_panic_and_every_finding_has_a_place(text in mutated()) {
+        if let Err(Findings(findings)) = parse(&text) {
+            prop_assert!(!findings.is_empty());
+            let lines: Vec<_> = text.split('\n').collect();
+            for finding in &findings {
+                let Position { line, column } = finding.location.position.expect("a position");
+                prop_assert!((1..=lines.len()).contains(&line), "{finding}");
+                prop_assert!((1..=lines[line - 1].chars().count() + 1).contains(&column), "{finding}");
+            }
+            prop_assert!(findings.is_sorted_by_key(|finding| finding.location.position));
+        }
+    }
+}
+
+#[test]
+fn depth_and_length_do_not_make_it_panic() {
+    for text in [
+        format!("a = {}", "[".repeat(100_000)),
+        format!("a = {}", "{a=".repeat(100_000)),
+        format!("{}a = 1", "a.".repeat(100_000)),
+        format!("[{}a]", "a.".repeat(100_000)),
+        with("avg(cpu)", &"(".repeat(100_000)),
+        with("avg(cpu)", &format!("{}x{}", "(".repeat(2_000), ")".repeat(2_000))),
+        with("avg(cpu)", &format!("{}x", "-".repeat(4_000))),
+        with("avg(cpu)", &format!("x{{a=~\"{}\"}}", "((a{1000}){1000}){1000}")),
+    ] {
+        let _ = parse(&text);
+    }
+}
