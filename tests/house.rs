@@ -15,7 +15,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("status", "policy observation control"),
     ("simulation", "policy observation control clock"),
     ("config", "policy metric::prometheus target api"),
-    ("api", "policy observation control status"),
+    ("api", "policy observation control status clock"),
     ("daemon", "policy observation control metric target status config clock telemetry simulation"),
     ("cli", "policy observation control metric target status config clock telemetry simulation daemon api"),
 ];
