@@ -30,7 +30,7 @@ const CAP: usize = 4 * 1024 * 1024;
 fn settings(url: &str) -> Settings {
     Settings {
         url: url.to_owned(),
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
         headers: Vec::new(),
         credentials: None,
         ca_file: None,

@@ -1,6 +1,6 @@
 //! The command line: one file per command, each thin.
 
-mod check;
+pub mod check;
 mod demo;
 mod run;
 mod view;

@@ -120,10 +120,21 @@ impl Evaluation {
         self.recommendations.iter().map(|r| r.rounded).max()
     }
 
-    /// The reason that had the last word: of the last stage that changed the number, else the first one given.
+    /// The reason that had the last word: of the last stage that changed the number, else of the controller, else the
+    /// first one given.
     pub fn last_word(&self) -> Option<&Reason> {
         let decisive = self.stages.iter().rev().find(|s| s.before != s.after).map(|s| s.stage);
-        let stated = decisive.and_then(|stage| self.reasons.iter().find(|r| r.stage == stage));
-        stated.or(self.reasons.first()).map(|r| &r.reason)
+        let stated = |stage| self.reasons.iter().find(|r| r.stage == stage);
+        let word = decisive.and_then(stated).or_else(|| stated(StageName::Controller)).or(self.reasons.first());
+        word.map(|r| &r.reason)
+    }
+
+    /// Why, in a sentence: what the controller asked for and, where another stage had the last word, that.
+    pub fn because(&self) -> String {
+        let asked = self.reasons.iter().find(|r| r.stage == StageName::Controller).map(|r| &r.reason);
+        match (asked, self.last_word()) {
+            (Some(asked), Some(last)) if asked != last => format!("{asked}, but {last}"),
+            (_, last) => last.map(ToString::to_string).unwrap_or_default(),
+        }
     }
 }

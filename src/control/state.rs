@@ -35,8 +35,6 @@ impl ScaleEvent {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct MetricState {
     pub pid: PidMemory,
-    /// For latency: the desired capacity and what was asked for at it, before rounding.
-    pub asked: Option<(Capacity, f64)>,
     /// Highest demand of the `max_drop` window.
     pub peak: Highest<f64>,
 }

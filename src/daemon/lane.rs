@@ -39,6 +39,8 @@ pub(super) struct Lane {
 pub(super) struct Gathering {
     answers: Arc<HashMap<Source, Shared<BoxFuture<'static, Answer>>>>,
     groups: Shared<BoxFuture<'static, Arc<Groups>>>,
+    /// When the cycle was due, which is what every part of it takes for now: the rhythm is exact, the wake-ups are not.
+    pub at: Timestamp,
     pub target: Arc<AutoScaling>,
 }
 
@@ -77,10 +79,10 @@ impl Lane {
         let inspection = tokio::spawn(inspect(self.target.clone(), self.names(), clock));
         let mut due = clock.now();
         loop {
-            self.cycle(clock, &board).await;
+            self.cycle(due, clock, &board).await;
             due = next(due, self.interval, clock.now());
             tokio::select! {
-                () = clock.sleep_until(due) => {}
+                () = clock.sleep_until(due) => due = punctual(due, self.interval, clock.now()),
                 // An error means that the daemon itself is gone.
                 _ = stop.wait_for(|stop| *stop) => break,
             }
@@ -93,14 +95,14 @@ impl Lane {
         self.seats.iter().map(|seat| seat.policy().asg.clone()).collect()
     }
 
-    async fn cycle(&mut self, clock: Clock, board: &Board) {
+    async fn cycle(&mut self, due: Timestamp, clock: Clock, board: &Board) {
         let started = clock.now();
-        let gathering = self.gather(started);
+        let gathering = self.gather(due);
         let mut turns = JoinSet::new();
         let mut away = HashMap::new();
         for seat in self.seats.drain(..) {
             let policy = seat.policy().clone();
-            let turn = turns.spawn(seat.turn(gathering.clone(), clock, board.clone()));
+            let turn = turns.spawn(seat.turn(gathering.clone(), board.clone()));
             away.insert(turn.id(), policy);
         }
         while let Some(ended) = turns.join_next_with_id().await {
@@ -129,7 +131,7 @@ impl Lane {
         let answers = distinct.into_iter().map(|source| (source.clone(), read(source))).collect();
         let (target, names) = (self.target.clone(), self.names());
         let groups = async move { Arc::new(target.describe(&names, now).await) }.boxed().shared();
-        Gathering { answers: Arc::new(answers), groups, target: self.target.clone() }
+        Gathering { answers: Arc::new(answers), groups, at: now, target: self.target.clone() }
     }
 
     fn publish(&self, started: Timestamp, finished: Timestamp, board: &Board) {
@@ -167,6 +169,11 @@ fn next(due: Timestamp, interval: Duration, now: Timestamp) -> Timestamp {
         due = due.saturating_add(interval.saturating_mul(skipped)).unwrap_or(Timestamp::MAX);
     }
     due
+}
+
+/// `due`, unless the machine slept for so long that it is no longer about now.
+fn punctual(due: Timestamp, interval: Duration, now: Timestamp) -> Timestamp {
+    if elapsed(due, now) < interval { due } else { now }
 }
 
 /// Looks at the start, and now and then, for what else would scale the groups; after a failure again a minute later.

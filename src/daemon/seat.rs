@@ -7,7 +7,6 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::lane::Gathering;
-use crate::clock::Clock;
 use crate::control::{self, ControllerState, Decision, Evaluation, Outcome, Rejection};
 use crate::metric::Answer;
 use crate::observation::{Group, Measurement, Observation};
@@ -60,14 +59,14 @@ impl Seat {
     }
 
     /// Sees, decides, acts, and publishes what came of it.
-    pub(super) async fn turn(mut self, gathering: Gathering, clock: Clock, board: Board) -> Self {
+    pub(super) async fn turn(mut self, gathering: Gathering, board: Board) -> Self {
         let reads = self.policy.metrics.iter().map(|metric| gathering.answer(&metric.source));
         let (answers, group) = tokio::join!(join_all(reads), gathering.group(&self.policy.asg));
-        let now = clock.now();
+        let now = gathering.at;
         let observation = self.observe(answers, group, now);
         let (evaluation, state) = control::evaluate(&self.policy, std::mem::take(&mut self.state), &observation, now);
         let (outcome, error) = apply(&gathering.target, &self.policy, evaluation.decision).await;
-        self.state = control::settle(state, &evaluation.decision, &outcome, clock.now());
+        self.state = control::settle(state, &evaluation.decision, &outcome, now);
         self.record(evaluation, outcome, error);
         let (name, shown) = (self.policy.name.clone(), self.status());
         board.publish(|snapshot| drop(snapshot.policies.insert(name, shown)));
@@ -105,20 +104,19 @@ impl Seat {
     }
 
     fn record(&mut self, evaluation: Evaluation, outcome: Outcome, error: Option<String>) {
-        let because = evaluation.last_word().map(ToString::to_string);
+        let because = evaluation.because();
         if let Decision::Scale { from, to } = evaluation.decision {
-            let action =
-                Action { at: evaluation.at, from, to, because: because.clone().unwrap_or_default(), outcome, error };
+            let action = Action { at: evaluation.at, from, to, because: because.clone(), outcome, error };
             let direction = if to > from { "out" } else { "in" };
             *self.status.counters.actions.entry((direction, outcome.label())).or_default() += 1;
             log_action(&self.policy, &action);
             self.status.last_action = Some(action);
         } else if self.has_news(&evaluation) {
             tracing::info!(event = "hold", policy = %self.policy.name, asg = %self.policy.asg,
-                because = because.as_deref().unwrap_or_default(), "hold");
+                because, "hold");
         }
         self.status.counters.evaluations += 1;
-        self.status.because = because;
+        self.status.because = Some(because);
         self.status.evaluation = Some(evaluation);
     }
 

@@ -1,6 +1,6 @@
 //! A server on a real socket that does to a client whatever a test wants, with or without TLS.
 
-#![allow(dead_code, missing_docs, reason = "every test file uses its own part of this")]
+#![allow(dead_code, reason = "every test file uses its own part of this")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -70,17 +70,15 @@ fn recommend_one(
 fn ask(view: &View, state: &mut ControllerState, signal: &Signal, accompanied: bool) -> f64 {
     let limits = Limits { min: view.policy.min, max: view.policy.max };
     let desired = view.group.desired;
-    let in_flight = view.in_flight() > Capacity::ZERO;
     let Controller::Pid(gains) = view.policy.controller;
-    let Some(memory) = state.metrics.get_mut(signal.index) else { return desired.as_f64() };
-    if let Some(demand) = signal.demand {
-        pid::ask(gains, limits, &mut memory.pid, demand, desired, view.now)
-    } else {
-        let before = memory.asked.filter(|(at, _)| *at == desired).map(|(_, asked)| asked);
-        let around = Surroundings { desired, in_flight, accompanied };
-        let asked = latency::ask(limits, signal.value, signal.metric.target, before, around);
-        memory.asked = Some((desired, asked));
-        asked
+    match (signal.demand, state.metrics.get_mut(signal.index)) {
+        (Some(demand), Some(memory)) => pid::ask(gains, limits, &mut memory.pid, demand, desired, view.now),
+        (Some(_), None) => desired.as_f64(),
+        (None, _) => {
+            let in_flight = view.in_flight() > Capacity::ZERO;
+            let around = Surroundings { desired, in_flight, accompanied };
+            latency::ask(limits, signal.value, signal.metric.target, around)
+        }
     }
 }
 

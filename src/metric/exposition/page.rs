@@ -119,6 +119,8 @@ fn malformed(detail: &str) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -237,7 +239,7 @@ mod tests {
         for (Series { name, labels }, value, at) in series {
             let labels = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
             let at = at.map(|at| format!(" {at}")).unwrap_or_default();
-            page += &format!("{name}{{{}}} {value:e}{at}\n", labels.collect::<Vec<_>>().join(","));
+            writeln!(page, "{name}{{{}}} {value:e}{at}", labels.collect::<Vec<_>>().join(",")).unwrap();
         }
         page
     }
