@@ -221,7 +221,7 @@ fn files_except_zones(root: &Path) -> BTreeSet<String> {
     listed.lines().filter(named).map(String::from).collect()
 }
 
-/// The daemon linked statically, by the same flag as in the Dockerfile. Every dependency is there already.
+/// The daemon linked statically, by the same flag as in the Dockerfile. Its dependencies are those of `cargo build`.
 fn static_binary() -> &'static Path {
     static BUILT: OnceLock<()> = OnceLock::new();
     let binary = Path::new(env!("CARGO_BIN_EXE_setpoint"));
