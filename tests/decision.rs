@@ -190,10 +190,10 @@ fn modes_decide_but_do_not_act() {
         assert_eq!(fleet.at(600).sees(value(seen)), expected, "{mode}");
         assert!(fleet.because().contains(sentence), "{mode}: {}", fleet.because());
     };
-    check(Mode::Observe, 0.9, 4, "would set 6, but the policy only observes");
-    check(Mode::Paused, 0.9, 4, "would set 6, but the policy is paused");
+    check(Mode::Observe, 0.9, 4, "the policy only observes; it would set 6");
+    check(Mode::Paused, 0.9, 4, "the policy is paused; it would set 6");
     check(Mode::ScaleOutOnly, 0.9, 6, "asks for 6");
-    check(Mode::ScaleOutOnly, 0.1, 4, "would set 3, but the policy may only scale out");
+    check(Mode::ScaleOutOnly, 0.1, 4, "the policy may only scale out; it would set 3");
 }
 
 #[test]

@@ -169,7 +169,9 @@ proptest! {
         policy in any_policy(), moments in moments(any_measurement(), open_group()), bad in bad(),
     ) {
         let mut moments = moments;
-        moments.iter_mut().for_each(|moment| moment.measurements[0] = bad);
+        for moment in &mut moments {
+            moment.measurements[0] = bad;
+        }
         run(&policy, &moments, |evaluation, _, _| assert_eq!(scales_in(evaluation), None));
     }
 

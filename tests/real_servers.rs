@@ -15,7 +15,7 @@ use support::{Moto, Prometheus};
 /// The longest wait for anything that should happen.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Ten intervals of the daemon below.
+/// Five intervals of the daemon below.
 const A_WHILE: Duration = Duration::from_secs(10);
 
 /// An exporter whose page the test writes.
@@ -111,14 +111,14 @@ impl Drop for Daemon {
 fn configuration(prometheus: &str, aws: &str, listen: SocketAddr) -> String {
     format!(
         r#"
-interval = "1s"
+interval = "2s"
 [prometheus]
 url = "{prometheus}"
-timeout = "900ms"
+timeout = "1900ms"
 [aws]
 region = "us-east-1"
 endpoint_url = "{aws}"
-timeout = "10s"
+timeout = "1900ms"
 [http]
 listen = "{listen}"
 [[policy]]
@@ -129,8 +129,8 @@ min = 2
 max = 10
 warm_up = "1s"
 controller = {{ kind = "pid", kd = "0s" }}
-stabilization = {{ in = "3s", out = "0s" }}
-cooldown = {{ in = "1s", out = "1s" }}
+stabilization = {{ in = "4s", out = "0s" }}
+cooldown = {{ in = "2s", out = "0s" }}
 [[policy.metric]]
 name = "cpu"
 kind = "utilization"

@@ -22,9 +22,10 @@ pub use finding::{Finding, Findings, Location, Position};
 
 use self::finding::Report;
 use self::table::{Table, Taken};
+use crate::api::Settings as Http;
 use crate::metric::prometheus;
 use crate::policy::Policy;
-use crate::{api, target};
+use crate::target::Settings as Aws;
 
 /// Largest configuration file in bytes; thousands of policies fit.
 const MAX_FILE: u64 = 4 << 20;
@@ -39,9 +40,9 @@ pub struct Config {
     /// The Prometheus that queries go to. There is one wherever a policy has a query.
     pub prometheus: Option<prometheus::Settings>,
     /// How AWS is reached.
-    pub aws: target::Settings,
+    pub aws: Aws,
     /// Where the HTTP interface listens.
-    pub http: api::Settings,
+    pub http: Http,
     /// At least one policy. No two share a name, or a group in one region.
     pub policies: Vec<Policy>,
 }

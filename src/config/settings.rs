@@ -9,8 +9,9 @@ use reqwest::Url;
 
 use super::duration;
 use super::table::{Field, Table};
+use crate::api::Settings as Http;
 use crate::metric::prometheus::{self, ClientCertificate, Credentials};
-use crate::{api, target};
+use crate::target::{AssumeRole, Settings as Aws};
 
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(10);
 const PROMETHEUS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -74,7 +75,7 @@ fn client_certificate(table: &Table) -> Option<ClientCertificate> {
 }
 
 /// Reads `[aws]`.
-pub(super) fn aws(table: &Table, interval: Duration) -> target::Settings {
+pub(super) fn aws(table: &Table, interval: Duration) -> Aws {
     let region = table.get("region").and_then(|f| region(&f)).map(Into::into);
     let endpoint_url = table.get("endpoint_url").and_then(|f| base_url(&f));
     let profile = table.get("profile").and_then(|f| f.text()).map(Into::into);
@@ -87,8 +88,8 @@ pub(super) fn aws(table: &Table, interval: Duration) -> target::Settings {
         }
         f.text().map(String::from)
     });
-    let assume_role = arn.flatten().map(|arn| target::AssumeRole { arn: arn.to_owned(), external_id });
-    target::Settings { region, endpoint_url, profile, assume_role, timeout: timeout(table, AWS_TIMEOUT, interval) }
+    let assume_role = arn.flatten().map(|arn| AssumeRole { arn: arn.to_owned(), external_id });
+    Aws { region, endpoint_url, profile, assume_role, timeout: timeout(table, AWS_TIMEOUT, interval) }
 }
 
 /// Reads a name of an AWS region.
@@ -106,9 +107,9 @@ fn is_role_arn(arn: &str) -> bool {
 }
 
 /// Reads `[http]`.
-pub(super) fn http(table: &Table) -> Option<api::Settings> {
+pub(super) fn http(table: &Table) -> Option<Http> {
     let listen = table.get("listen").map_or(Some(LISTEN), |f| listen(&f));
-    Some(api::Settings { listen: listen? })
+    Some(Http { listen: listen? })
 }
 
 fn listen(field: &Field) -> Option<SocketAddr> {

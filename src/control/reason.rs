@@ -260,10 +260,10 @@ impl fmt::Display for Reason {
                 write!(f, "{direction} rests for another {:.0} s", remaining.as_secs_f64())
             }
             Self::Vetoed { guard } => guard.fmt(f),
-            Self::Observing { would } => write!(f, "would set {would}, but the policy only observes"),
-            Self::Paused { would } => write!(f, "would set {would}, but the policy is paused"),
-            Self::ScaleOutOnly { would } => write!(f, "would set {would}, but the policy may only scale out"),
-            Self::Contested { would, rival } => write!(f, "would set {would}, but {rival}"),
+            Self::Observing { would } => write!(f, "the policy only observes; it would set {would}"),
+            Self::Paused { would } => write!(f, "the policy is paused; it would set {would}"),
+            Self::ScaleOutOnly { would } => write!(f, "the policy may only scale out; it would set {would}"),
+            Self::Contested { would, rival } => write!(f, "{rival}; it would set {would}"),
         }
     }
 }

@@ -10,13 +10,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::seat::Seat;
 use crate::clock::Clock;
 use crate::metric::{Answer, Sources};
-use crate::observation::{Group, elapsed};
+use crate::observation::{Group, Rivals, elapsed};
 use crate::policy::Source;
 use crate::status::{Board, LaneStatus};
 use crate::target::{AutoScaling, TargetError};
@@ -76,7 +76,11 @@ impl Lane {
 
     /// Runs one cycle an interval until it is told to stop, then hands back the seats with their states.
     pub(super) async fn run(mut self, clock: Clock, board: Board, mut stop: watch::Receiver<bool>) -> Vec<Seat> {
-        let inspection = tokio::spawn(inspect(self.target.clone(), self.names(), clock));
+        let (first, inspected) = oneshot::channel();
+        let inspection = tokio::spawn(inspect(self.target.clone(), self.names(), clock, first));
+        // Until it is known what else scales the groups they are only observed, so the first cycle waits for that, but
+        // not for longer than an interval.
+        let _ = tokio::time::timeout(clock.on_the_wall(self.interval), inspected).await;
         let mut due = clock.now();
         loop {
             self.cycle(due, clock, &board).await;
@@ -177,22 +181,27 @@ fn punctual(due: Timestamp, interval: Duration, now: Timestamp) -> Timestamp {
 }
 
 /// Looks at the start, and now and then, for what else would scale the groups; after a failure again a minute later.
-async fn inspect(target: Arc<AutoScaling>, names: Vec<Arc<str>>, clock: Clock) {
+/// Says when it has looked for the `first` time.
+async fn inspect(target: Arc<AutoScaling>, names: Vec<Arc<str>>, clock: Clock, first: oneshot::Sender<()>) {
+    let mut first = Some(first);
     loop {
         let found = target.preflight(&names, clock.now()).await;
-        for (group, result) in &found {
-            match result {
-                Ok(rivals) => tracing::debug!(event = "inspected", %group, %rivals, "looked for other scalers"),
-                Err(error) => tracing::warn!(
-                    event = "inspection-failed",
-                    %group,
-                    error = crate::telemetry::chain(error),
-                    "can't tell what else scales the group, so it is only observed"
-                ),
-            }
-        }
+        // Whoever waited may have gone on.
+        let _ = first.take().map(|first| first.send(()));
+        found.iter().for_each(log_inspection);
         let pause = if found.values().any(Result::is_err) { Duration::from_mins(1) } else { INSPECTION };
         clock.sleep_until(clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX)).await;
+    }
+}
+
+fn log_inspection((group, result): (&Arc<str>, &Result<Rivals, TargetError>)) {
+    match result {
+        Ok(Rivals::None) => tracing::debug!(event = "inspected", %group, "nothing else scales the group"),
+        Ok(rivals) => tracing::warn!(event = "contested", %group, %rivals, "something else scales the group"),
+        Err(error) => {
+            let error = crate::telemetry::chain(error);
+            tracing::warn!(event = "inspection-failed", %group, error, "can't tell what else scales the group");
+        }
     }
 }
 

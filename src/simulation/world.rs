@@ -312,7 +312,7 @@ mod tests {
         start().checked_add(phase.begins() + Duration::from_secs(seconds)).unwrap()
     }
 
-    fn reading(world: &World) -> super::super::plant::Reading {
+    fn reading(world: &World) -> crate::simulation::plant::Reading {
         world.fleet(TICKET_SALE_GROUP).unwrap().plant.reading().unwrap()
     }
 

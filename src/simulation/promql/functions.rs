@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use promql_parser::label::Matcher;
 use promql_parser::parser::token::T_EQL_REGEX;
 
-use super::super::history::Labels;
 use super::{Element, Matrix, QueryError, Series, Value, seconds, unnamed, unsupported};
+use crate::simulation::history::Labels;
 
 /// The label of a histogram's bucket: its upper bound.
 const BOUND: &str = "le";

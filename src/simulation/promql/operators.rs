@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use promql_parser::parser::{BinModifier, BinaryExpr, LabelModifier, VectorMatchCardinality, token};
 
-use super::super::history::Labels;
 use super::{Element, QueryError, Value, grouped, unnamed, unsupported};
+use crate::simulation::history::Labels;
 
 pub(super) fn negate(value: Value, now: i64) -> Result<Value, QueryError> {
     match value {

@@ -1,5 +1,5 @@
-use super::super::history::labels;
 use super::*;
+use crate::simulation::history::labels;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()

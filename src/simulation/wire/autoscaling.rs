@@ -11,14 +11,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Form, Router};
 
-use super::super::activity::activity_id;
-use super::super::faults::AutoScalingFault;
-use super::super::group::{GroupError, Update};
-use super::super::world::World;
 use super::describe;
 use super::xml::Xml;
 use super::{Shared, broken_off};
 use crate::policy::Capacity;
+use crate::simulation::activity::activity_id;
+use crate::simulation::faults::AutoScalingFault;
+use crate::simulation::group::{GroupError, Update};
+use crate::simulation::world::World;
 
 /// Groups on a page where the caller does not say.
 const PAGE: usize = 50;

@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 
-use super::super::activity::{Activity, ActivityStatus, ScalingPolicy, activity_id};
-use super::super::group::{AutoScalingGroup, GroupError};
-use super::super::instance::Instance;
-use super::super::world::World;
 use super::autoscaling::{Refusal, Request};
 use super::xml::Xml;
+use crate::simulation::activity::{Activity, ActivityStatus, ScalingPolicy, activity_id};
+use crate::simulation::group::{AutoScalingGroup, GroupError};
+use crate::simulation::instance::Instance;
+use crate::simulation::world::World;
 
 /// The most names of a call whose pages are not set to 100.
 const MAX_NAMES: usize = 50;

@@ -13,10 +13,10 @@ use promql_parser::util::parse_duration;
 use serde::Deserialize;
 use serde_json::{Value as Body, json};
 
-use super::super::faults::PrometheusFault;
-use super::super::promql::{Element, MAX_POINTS, Query, QueryError, Series, Value, written};
-use super::super::world::World;
 use super::{Shared, broken_off};
+use crate::simulation::faults::PrometheusFault;
+use crate::simulation::promql::{Element, MAX_POINTS, Query, QueryError, Series, Value, written};
+use crate::simulation::world::World;
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
