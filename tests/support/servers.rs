@@ -250,7 +250,7 @@ fn free_port() -> Result<SocketAddr, String> {
 
 /// What was found, or a line that names the test that is left out and why. Written around libtest, which shows the
 /// output of failed tests only.
-fn or_leave_out<T>(server: Result<T, String>) -> Option<T> {
+pub fn or_leave_out<T>(server: Result<T, String>) -> Option<T> {
     let why = match server {
         Ok(server) => return Some(server),
         Err(why) => why,
