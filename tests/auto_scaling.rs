@@ -110,7 +110,7 @@ fn nothing(request: &Request) -> Reply {
 
 fn group(name: &str, desired: u32, more: &str) -> String {
     format!(
-        "<member><AutoScalingGroupName>{name}</AutoScalingGroupName><MinSize>1</MinSize><MaxSize>9</MaxSize>
+        "<member><AutoScalingGroupName>{name}</AutoScalingGroupName><MinSize>0</MinSize><MaxSize>999</MaxSize>
         <DesiredCapacity>{desired}</DesiredCapacity>{more}</member>"
     )
 }
@@ -289,7 +289,7 @@ async fn a_group_is_read_in_full() {
     })
     .await;
     let group = describe_one(&fake.target().await, 0).await.unwrap();
-    assert_eq!((group.min.get(), group.max.get()), (1, 9));
+    assert_eq!((group.min.get(), group.max.get()), (0, 999));
     assert_eq!(group.default_warm_up, Some(Duration::from_secs(90)));
     assert_eq!(group.suspended, Suspended { launch: false, terminate: true });
     let status = group.status(None, at(0));

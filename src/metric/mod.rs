@@ -92,7 +92,9 @@ pub enum SourceError {
     #[error("prometheus.url: expected an absolute http or https URL")]
     Url,
     /// The HTTP client cannot be set up.
-    #[error("the HTTP client cannot be set up, expected certificate authorities on this host and a client key that belongs to its certificate")]
+    #[error(
+        "the HTTP client cannot be set up, expected certificate authorities on this host and a client key that belongs to its certificate"
+    )]
     Client(#[source] reqwest::Error),
 }
 
