@@ -104,6 +104,20 @@ fn only_what_was_or_may_have_been_applied_starts_a_cooldown() {
 }
 
 #[test]
+fn a_long_cooldown_is_not_forgotten() {
+    let mut rules = policy();
+    rules.cooldown.inward = Duration::from_hours(6);
+    let mut fleet = Fleet::new(rules);
+    fleet.at(0).sees(value(0.9));
+    fleet.applied(Outcome::Applied);
+    fleet.settle_in();
+    for second in (15..6 * 3600).step_by(15) {
+        assert_eq!(fleet.at(second).sees(value(0.1)), 6, "at {second}");
+    }
+    assert!(fleet.at(6 * 3600).sees(value(0.1)) < 6);
+}
+
+#[test]
 fn capacity_on_its_way_is_neither_repeated_nor_cancelled() {
     let mut fleet = Fleet::new(policy());
     assert_eq!(fleet.at(0).sees(value(0.9)), 6);

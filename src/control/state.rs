@@ -12,10 +12,10 @@ use super::pid::PidMemory;
 use super::reason::Direction;
 use super::window::Highest;
 use crate::observation::elapsed;
-use crate::policy::{Capacity, MAX_METRICS};
+use crate::policy::{Capacity, MAX_METRICS, Policy};
 
-/// The longest period that a step limit may have; older scale events are forgotten.
-pub const MEMORY_OF_EVENTS: Duration = Duration::from_hours(1);
+/// How long a scale-out gets to show in a saturated measurement before the next try.
+pub(super) const PROBE_REST: Duration = Duration::from_mins(1);
 
 /// A change of desired capacity that was made, or may have been.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,7 +51,8 @@ pub struct ControllerState {
     pub(super) highest: Highest<Capacity>,
     /// Lowest recommendation of the scale-out window.
     pub(super) lowest: Highest<std::cmp::Reverse<Capacity>>,
-    /// Scale events of the last [`MEMORY_OF_EVENTS`], oldest first; at most one an evaluation.
+    /// The scale events that a step limit or a cooldown of the policy still looks at, oldest first; at most one an
+    /// evaluation.
     pub(super) events: VecDeque<ScaleEvent>,
 }
 
@@ -62,17 +63,18 @@ impl ControllerState {
         Self { metrics: ArrayVec::new(), ..self }
     }
 
-    /// Notes that the group is seen now. After a gap of more than `patience`, the watch begins anew.
-    pub(super) fn see(&mut self, now: Timestamp, patience: Duration, metrics: usize) {
+    /// Notes that the group of `policy` is seen now. After a gap of more than `patience`, the watch begins anew.
+    pub(super) fn see(&mut self, policy: &Policy, now: Timestamp, patience: Duration) {
         let unbroken = self.seen_at.is_some_and(|seen| elapsed(seen, now) <= patience);
         if !unbroken {
             self.live_since = Some(now);
         }
         self.seen_at = Some(now);
-        while self.metrics.len() < metrics {
+        while self.metrics.len() < policy.metrics.len().min(MAX_METRICS) {
             self.metrics.push(MetricState::default());
         }
-        while self.events.front().is_some_and(|event| elapsed(event.at, now) > MEMORY_OF_EVENTS) {
+        let memory = memory_of_events(policy);
+        while self.events.front().is_some_and(|event| elapsed(event.at, now) > memory) {
             self.events.pop_front();
         }
     }
@@ -95,6 +97,12 @@ impl ControllerState {
         });
         desired.plus(removed).minus(added)
     }
+}
+
+/// The longest that a step limit or a cooldown looks back.
+fn memory_of_events(policy: &Policy) -> Duration {
+    let steps = [policy.step.out, policy.step.inward].into_iter().flatten().map(|limit| limit.per);
+    steps.chain([policy.cooldown.out, policy.cooldown.inward, PROBE_REST]).max().unwrap_or_default()
 }
 
 /// What became of a decision.

@@ -17,7 +17,7 @@ use crate::status::Board;
 use crate::target::{AutoScaling, TargetError};
 
 /// How long a lane may take to finish its cycle at shutdown or reload: every call of a cycle, to its deadline.
-const LONGEST_CYCLE: Duration = Duration::from_secs(30);
+const LONGEST_CYCLE: Duration = Duration::from_secs(20);
 
 /// Reads the configuration anew.
 pub type Loader = Box<dyn Fn() -> Result<Config, Findings> + Send + Sync>;
@@ -94,6 +94,7 @@ impl Daemon {
             }
         }
         watchdog.abort();
+        super::watchdog::stopping();
         tracing::info!(event = "stopping", "finishing the running cycles");
         self.stop_lanes().await;
     }

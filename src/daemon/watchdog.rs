@@ -45,6 +45,11 @@ pub(super) async fn feed(mut board: watch::Receiver<Snapshot>, clock: Clock) {
     }
 }
 
+/// Tells that the daemon ends because it was told to.
+pub(super) fn stopping() {
+    notify(&[NotifyState::Stopping]);
+}
+
 fn notify(states: &[NotifyState]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(event = "notify-failed", %error, "can't tell the service manager");

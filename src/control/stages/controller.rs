@@ -1,14 +1,12 @@
 //! One recommendation for each valid metric; the highest wins.
 
-use std::time::Duration;
-
 use super::validity::{Signal, Signals};
 use super::{Say, View};
 use crate::control::evaluation::Recommendation;
 use crate::control::latency::{self, Surroundings};
 use crate::control::pid::{self, Limits};
 use crate::control::reason::{Direction, Reason};
-use crate::control::state::ControllerState;
+use crate::control::state::{ControllerState, PROBE_REST};
 use crate::observation::elapsed;
 use crate::policy::{Capacity, Controller, MetricKind};
 
@@ -16,8 +14,6 @@ use crate::policy::{Capacity, Controller, MetricKind};
 const SATURATION: f64 = 0.95;
 /// What is tried then, relative to what is requested.
 const PROBE: f64 = 1.5;
-/// How long a scale-out gets to show in a saturated measurement before the next try.
-const PROBE_REST: Duration = Duration::from_mins(1);
 
 /// The capacity that the metrics ask for; `here` when none is valid.
 pub(super) fn recommend(

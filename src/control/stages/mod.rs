@@ -44,7 +44,7 @@ pub fn evaluate(
         evaluation.reasons.push(StatedReason { stage: StageName::Validity, reason: Reason::GroupUnknown });
         return (evaluation, state);
     };
-    state.see(now, LEAST_PATIENCE.max(policy.interval * 3), policy.metrics.len());
+    state.see(policy, now, LEAST_PATIENCE.max(policy.interval * 3));
     let view = View { policy, group, seen, now };
     let mut ladder = Ladder { evaluation: &mut evaluation, capacity: group.desired };
     view.descend(&mut ladder, &mut state);
