@@ -237,6 +237,13 @@ pub struct GroupStatus {
     pub rivals: Rivals,
 }
 
+impl GroupStatus {
+    /// The instances that a measurement is related to: those past warm-up or, while there are none, those in service.
+    pub fn serving(&self) -> Capacity {
+        if self.warm > Capacity::ZERO { self.warm } else { self.in_service }
+    }
+}
+
 impl Group {
     /// The counts at `now`. `warm_up` is the policy's own, if it has one.
     pub fn status(&self, warm_up: Option<Duration>, now: Timestamp) -> GroupStatus {

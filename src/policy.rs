@@ -210,8 +210,13 @@ impl Metric {
     /// The reading at which every instance is fully busy: 1, or 100 where the target is in percent.
     /// Only meaningful for [`MetricKind::Utilization`].
     pub fn full_scale(&self) -> f64 {
-        if self.target > 1.5 { 100.0 } else { 1.0 }
+        full_scale(self.target)
     }
+}
+
+/// As [`Metric::full_scale`], of a metric with this target.
+pub fn full_scale(target: f64) -> f64 {
+    if target > 1.5 { 100.0 } else { 1.0 }
 }
 
 /// What a metric measures, and so how it relates to capacity.

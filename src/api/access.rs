@@ -6,11 +6,11 @@
 use std::net::IpAddr;
 
 use axum::extract::Request;
-use axum::http::StatusCode;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
+use axum::http::{StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -25,7 +25,7 @@ const HEADERS: [(HeaderName, &str); 4] = [
 ];
 
 pub(super) async fn check(request: Request, next: Next) -> Response {
-    let mut response = match objection(request.headers()) {
+    let mut response = match objection(request.uri(), request.headers()) {
         None => next.run(request).await,
         Some(objection) => problem::response(StatusCode::FORBIDDEN, objection),
     };
@@ -35,15 +35,22 @@ pub(super) async fn check(request: Request, next: Next) -> Response {
     response
 }
 
-fn objection(headers: &HeaderMap) -> Option<&'static str> {
-    let mut hosts = headers.get_all(HOST).iter();
-    let host = hosts.next().and_then(|host| host.to_str().ok());
-    if hosts.next().is_some() || !host.is_some_and(is_loopback) {
+fn objection(target: &Uri, headers: &HeaderMap) -> Option<&'static str> {
+    let host = only(headers, HOST);
+    // A request line may name a host too, and then that one counts.
+    let named = target.authority().is_none_or(|authority| is_loopback(authority.as_str()));
+    if !named || !host.is_some_and(is_loopback) {
         return Some("the Host header must be localhost or a loopback address");
     }
-    let origin = headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
-    let own = |origin: &str| origin.strip_prefix("http://") == host;
-    origin.is_some_and(|origin| !own(origin)).then_some("the Origin header names another site")
+    let own = || only(headers, ORIGIN).and_then(|origin| origin.strip_prefix("http://")) == host;
+    (headers.contains_key(ORIGIN) && !own()).then_some("the Origin header names another site")
+}
+
+/// The value of a header that is there once.
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().and_then(|value| value.to_str().ok());
+    value.filter(|_| values.next().is_none())
 }
 
 /// Whether `host`, with or without a port, is `localhost` or a loopback address. It is parsed, because `127.evil.com`
@@ -84,7 +91,7 @@ mod tests {
             if let Some(origin) = origin {
                 headers.insert(ORIGIN, HeaderValue::from_static(origin));
             }
-            objection(&headers)
+            objection(&Uri::from_static("/"), &headers)
         };
         assert_eq!(check(None), None);
         assert_eq!(check(Some("http://localhost:9480")), None);

@@ -1,164 +1,208 @@
-//! Setpoint's own metrics, computed from the snapshot at every scrape, so that nothing is counted twice.
+//! Setpoint's own metrics, written from the snapshot at every scrape, so that this room counts nothing.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::fmt;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode_registry;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::{View, problem};
-use crate::observation::Measurement;
+use super::{View, problem, words};
+use crate::observation::{GroupStatus, Measurement};
 use crate::policy::{Capacity, Mode};
 use crate::status::{PolicyStatus, Snapshot};
 
-type Labels = Vec<(&'static str, String)>;
-type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
-type Counters = Family<Labels, Counter>;
-
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The text format that every Prometheus, every agent and `promtool check metrics` reads.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(super) async fn expose(State(view): State<View>) -> Response {
-    let registry = registry(&view.reader.borrow());
+    let mut registry = Registry::with_prefix("setpoint");
+    registry.register_collector(Box::new(Scrape(view.snapshot())));
     let mut page = String::new();
-    match encode(&mut page, &registry) {
-        Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
+    match encode_registry(&mut page, &registry) {
+        Ok(()) => ([(CONTENT_TYPE, TEXT)], page).into_response(),
         Err(_) => problem::response(StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be written"),
     }
 }
 
-/// The metrics by name, as they are filled.
-struct Board(Registry);
+#[derive(Debug)]
+struct Scrape(Snapshot);
 
-impl Board {
-    fn gauge(&mut self, name: &str, help: &str) -> Gauges {
-        let family = Gauges::default();
-        self.0.register(name, help, family.clone());
-        family
-    }
-
-    fn counter(&mut self, name: &str, help: &str) -> Counters {
-        let family = Counters::default();
-        self.0.register(name, help, family.clone());
-        family
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let (mut page, Self(snapshot)) = (Page(encoder), self);
+        daemon(&mut page, snapshot)?;
+        lanes(&mut page, snapshot)?;
+        capacities(&mut page, snapshot)?;
+        signals(&mut page, snapshot)?;
+        decisions(&mut page, snapshot)?;
+        errors(&mut page, snapshot)
     }
 }
 
-fn registry(snapshot: &Snapshot) -> Registry {
-    let mut board = Board(Registry::with_prefix("setpoint"));
-    daemon(&mut board, snapshot);
-    capacities(&mut board, snapshot);
-    signals(&mut board, snapshot);
-    decisions(&mut board, snapshot);
-    board.0
+type Label<'a> = (&'static str, &'a str);
+
+/// The page as it is written, one family after the other.
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    /// A number of the daemon as a whole.
+    fn number(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+    }
+
+    fn gauge<'a, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = ([Label<'a>; N], f64)>,
+    ) -> fmt::Result {
+        self.family(name, help, MetricType::Gauge, samples)
+    }
+
+    /// A counter whose `name` ends in `_total`.
+    fn counter<'a, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = ([Label<'a>; N], u64)>,
+    ) -> fmt::Result {
+        self.family(name, help, MetricType::Counter, samples)
+    }
+
+    /// Counters are written as gauges are: the encoder for counters would add a `_total` to the samples only, as
+    /// OpenMetrics has it, and leave the `TYPE` line of another name.
+    fn family<'a, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        samples: impl IntoIterator<Item = ([Label<'a>; N], impl EncodeGaugeValue)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        samples.into_iter().try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_gauge(&value))
+    }
 }
 
-fn daemon(board: &mut Board, snapshot: &Snapshot) {
-    let build = board.gauge("build_info", "The version that runs, with the value 1");
-    set(&build, &vec![("version", env!("CARGO_PKG_VERSION").into())], 1.0);
+fn daemon(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    page.gauge("build_info", "The version that runs, with the value 1.", [(version, 1.0)])?;
     let configuration = &snapshot.configuration;
-    let loaded =
-        board.gauge("config_last_reload_successful", "Whether the last attempt to load the configuration worked");
-    set(&loaded, &vec![], if configuration.reload_error.is_none() { 1.0 } else { 0.0 });
-    let at = board.gauge("config_last_reload_success_timestamp_seconds", "When the configuration in force was loaded");
-    set(&at, &vec![], seconds(configuration.loaded));
-    let cycles = board.counter("decision_cycles", "Cycles finished");
-    let took = board.gauge("decision_cycle_duration_seconds", "How long the last cycle took");
-    let finished = board.gauge("last_cycle_timestamp_seconds", "When the last cycle was finished");
-    for (name, lane) in &snapshot.lanes {
-        let labels = || vec![("lane", name.to_string())];
-        cycles.get_or_create(&labels()).inc_by(lane.cycles);
-        set(&took, &labels(), lane.took.as_secs_f64());
-        if let Some(at) = lane.finished {
-            set(&finished, &labels(), seconds(at));
-        }
-    }
+    page.number(
+        "config_last_reload_successful",
+        "Whether the last attempt to load the configuration worked.",
+        flag(configuration.reload_error.is_none()),
+    )?;
+    page.number(
+        "config_last_reload_success_timestamp_seconds",
+        "When the configuration in force was loaded.",
+        seconds(configuration.loaded),
+    )
 }
 
-fn capacities(board: &mut Board, snapshot: &Snapshot) {
-    let mut gauge = |name: &str, help: &str, read: &dyn Fn(&PolicyStatus) -> Option<Capacity>| {
-        let family = board.gauge(name, help);
-        for policy in snapshot.policies.values() {
-            if let Some(capacity) = read(policy) {
-                set(&family, &labels(policy), capacity.as_f64());
-            }
-        }
+fn lanes(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
+    let lanes = || snapshot.lanes.iter().map(|(name, lane)| ([("lane", &**name)], lane));
+    page.counter("decision_cycles_total", "Cycles finished.", lanes().map(|(labels, lane)| (labels, lane.cycles)))?;
+    page.gauge(
+        "decision_duration_seconds",
+        "How long the last cycle took.",
+        lanes().map(|(labels, lane)| (labels, lane.took.as_secs_f64())),
+    )?;
+    page.gauge(
+        "last_cycle_timestamp_seconds",
+        "When the last cycle was finished.",
+        lanes().filter_map(|(labels, lane)| Some((labels, seconds(lane.finished?)))),
+    )
+}
+
+fn capacities(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
+    let mut capacity = |name: &str, help: &str, read: &dyn Fn(&PolicyStatus) -> Option<Capacity>| {
+        let known = policies(snapshot).filter_map(|(labels, policy)| Some((labels, read(policy)?.as_f64())));
+        page.gauge(name, help, known)
     };
-    gauge("capacity_min", "The policy's least capacity", &|policy| Some(policy.min));
-    gauge("capacity_max", "The policy's most capacity", &|policy| Some(policy.max));
-    gauge("capacity_desired", "The group's desired capacity", &|p| p.group.map(|group| group.desired));
-    gauge("capacity_in_service", "Instances in service", &|p| p.group.map(|group| group.in_service));
-    gauge("capacity_warm", "Instances in service and past warm-up", &|p| p.group.map(|group| group.warm));
-    gauge("capacity_healthy", "Instances in service and healthy", &|p| p.group.map(|group| group.healthy));
-    gauge("capacity_pending", "Instances on their way into service", &|p| p.group.map(|group| group.pending));
-    gauge("capacity_recommended", "What the controller asks for, before any limit", &|p| {
-        p.evaluation.as_ref()?.recommended()
+    capacity("capacity_min", "The policy's least capacity.", &|policy| Some(policy.min))?;
+    capacity("capacity_max", "The policy's most capacity.", &|policy| Some(policy.max))?;
+    capacity("capacity_recommended", "What the controller asks for, before any limit.", &|policy| {
+        policy.evaluation.as_ref()?.recommended()
+    })?;
+    let mut count = |name: &str, help: &str, read: fn(GroupStatus) -> Capacity| {
+        capacity(name, help, &|policy| policy.group.map(read))
+    };
+    count("capacity_desired", "The group's desired capacity.", |group| group.desired)?;
+    count("capacity_in_service", "Instances in service.", |group| group.in_service)?;
+    count("capacity_warm", "Instances in service and past warm-up.", |group| group.warm)?;
+    count("capacity_healthy", "Instances in service and healthy.", |group| group.healthy)?;
+    count("capacity_pending", "Instances on their way into service.", |group| group.pending)
+}
+
+fn signals(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
+    let metrics = || {
+        policies(snapshot).flat_map(|([name, asg], policy)| {
+            policy.metrics.iter().map(move |metric| ([name, asg, ("metric", &*metric.name)], policy, metric))
+        })
+    };
+    let ratio = metrics().filter_map(|(labels, policy, metric)| Some((labels, words::ratio(policy, metric)?)));
+    page.gauge("signal_target_ratio", "The measurement over its target, each for one instance.", ratio)?;
+    let age = metrics().filter_map(|(labels, _, metric)| match metric.measurement? {
+        Measurement::Value { age, .. } => Some((labels, age?.as_secs_f64())),
+        Measurement::Stale { age } => Some((labels, age.as_secs_f64())),
+        _ => None,
     });
+    page.gauge("signal_age_seconds", "The age of the newest sample behind the measurement.", age)?;
+    let valid = metrics()
+        .map(|(labels, _, metric)| (labels, flag(matches!(metric.measurement, Some(Measurement::Value { .. })))));
+    page.gauge("signal_valid", "Whether the last measurement is a number to decide with.", valid)
 }
 
-fn signals(board: &mut Board, snapshot: &Snapshot) {
-    let ratio = board.gauge("signal_target_ratio", "The measurement over its target");
-    let age = board.gauge("signal_age_seconds", "The age of the newest sample behind the measurement");
-    let valid = board.gauge("signal_valid", "Whether the last measurement is a number to decide with");
-    for policy in snapshot.policies.values() {
-        for metric in &policy.metrics {
-            let labels = || [labels(policy), vec![("metric", metric.name.to_string())]].concat();
-            if let Some(Measurement::Value { value, age: measured }) = metric.measurement {
-                set(&ratio, &labels(), value / metric.target);
-                if let Some(measured) = measured {
-                    set(&age, &labels(), measured.as_secs_f64());
-                }
-            }
-            let is_valid = matches!(metric.measurement, Some(Measurement::Value { .. }));
-            set(&valid, &labels(), if is_valid { 1.0 } else { 0.0 });
-        }
-    }
+fn decisions(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
+    let at = policies(snapshot).filter_map(|(labels, policy)| Some((labels, seconds(policy.evaluation.as_ref()?.at))));
+    page.gauge("last_decision_timestamp_seconds", "When the policy was last evaluated.", at)?;
+    let modes = [Mode::Active, Mode::Observe, Mode::ScaleOutOnly, Mode::Paused].map(|mode| (mode, mode.to_string()));
+    let states = policies(snapshot).flat_map(|([name, asg], policy)| {
+        modes.iter().map(move |(mode, word)| ([name, asg, ("mode", word)], flag(*mode == policy.mode)))
+    });
+    page.gauge("policy_mode", "1 for the mode that the policy is in, 0 for the others.", states)?;
+    let actions = policies(snapshot).flat_map(|([name, asg], policy)| {
+        policy.counters.actions.iter().map(move |((direction, result), count)| {
+            ([name, asg, ("direction", *direction), ("result", *result)], *count)
+        })
+    });
+    page.counter("scale_actions_total", "Attempts to change the desired capacity.", actions)
 }
 
-fn decisions(board: &mut Board, snapshot: &Snapshot) {
-    let last = board.gauge("last_decision_timestamp_seconds", "When the policy was last evaluated");
-    let mode = board.gauge("policy_mode", "1 for the mode that the policy is in");
-    let evaluations = board.counter("evaluations", "Evaluations");
-    let failures = board.counter("evaluation_failures", "Evaluations that failed from a fault of Setpoint's own");
-    let actions = board.counter("scale_actions", "Attempts to change the desired capacity");
-    let invalid = board.counter("query_errors", "Measurements that were no number to decide with");
-    let describes = board.counter("describe_errors", "Times that the group could not be described");
-    for policy in snapshot.policies.values() {
-        let with = |more: &[(&'static str, &str)]| -> Labels {
-            let added = more.iter().map(|(name, value)| (*name, (*value).to_owned()));
-            labels(policy).into_iter().chain(added).collect()
-        };
-        policy.evaluation.iter().for_each(|evaluation| set(&last, &with(&[]), seconds(evaluation.at)));
-        for known in [Mode::Active, Mode::Observe, Mode::ScaleOutOnly, Mode::Paused] {
-            set(&mode, &with(&[("mode", &known.to_string())]), if known == policy.mode { 1.0 } else { 0.0 });
-        }
-        let counters = &policy.counters;
-        evaluations.get_or_create(&with(&[])).inc_by(counters.evaluations);
-        failures.get_or_create(&with(&[])).inc_by(counters.failures);
-        describes.get_or_create(&with(&[])).inc_by(counters.describe_failures);
-        for ((direction, result), count) in &counters.actions {
-            actions.get_or_create(&with(&[("direction", direction), ("result", result)])).inc_by(*count);
-        }
-        for ((metric, reason), count) in &counters.invalid {
-            let metric: &Arc<str> = metric;
-            invalid.get_or_create(&with(&[("metric", metric), ("reason", reason)])).inc_by(*count);
-        }
-    }
+fn errors(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
+    let invalid = policies(snapshot).flat_map(|([name, asg], policy)| {
+        policy
+            .counters
+            .invalid
+            .iter()
+            .map(move |((metric, reason), count)| ([name, asg, ("metric", &**metric), ("reason", *reason)], *count))
+    });
+    page.counter("query_errors_total", "Measurements that were no number to decide with.", invalid)?;
+    let mut counter = |name: &str, help: &str, read: fn(&PolicyStatus) -> u64| {
+        page.counter(name, help, policies(snapshot).map(|(labels, policy)| (labels, read(policy))))
+    };
+    counter("evaluations_total", "Evaluations.", |policy| policy.counters.evaluations)?;
+    counter("evaluation_failures_total", "Evaluations that failed from a fault of Setpoint's own.", |policy| {
+        policy.counters.failures
+    })?;
+    counter("describe_errors_total", "Times that the group could not be described.", |policy| {
+        policy.counters.describe_failures
+    })
 }
 
-fn labels(policy: &PolicyStatus) -> Labels {
-    vec![("policy", policy.name.to_string()), ("asg", policy.asg.to_string())]
+fn policies(snapshot: &Snapshot) -> impl Iterator<Item = ([Label<'_>; 2], &PolicyStatus)> {
+    snapshot.policies.values().map(|policy| ([("policy", &*policy.name), ("asg", &*policy.asg)], &**policy))
 }
 
-fn set(family: &Gauges, labels: &Labels, value: f64) {
-    family.get_or_create(labels).set(value);
+fn flag(set: bool) -> f64 {
+    f64::from(u8::from(set))
 }
 
 fn seconds(at: Timestamp) -> f64 {

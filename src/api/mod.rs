@@ -8,6 +8,7 @@ mod page;
 mod policies;
 mod problem;
 mod server;
+mod words;
 
 use std::net::SocketAddr;
 
@@ -37,6 +38,13 @@ pub struct Settings {
 struct View {
     reader: watch::Receiver<Snapshot>,
     clock: Clock,
+}
+
+impl View {
+    /// A copy, since whoever publishes waits while the original is looked at. The policies are shared, not copied.
+    fn snapshot(&self) -> Snapshot {
+        self.reader.borrow().clone()
+    }
 }
 
 /// All routes, with the checks that every request passes first.

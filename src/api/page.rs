@@ -8,12 +8,15 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 
 use super::View;
-use crate::control::{Decision, Evaluation, Outcome};
+use super::words::{Quantity, Reading, Span, Trouble, ratio, troubles};
+use crate::control::{Decision, Evaluation, Outcome, Stage};
 use crate::observation::{Measurement, elapsed};
-use crate::policy::{Capacity, MetricKind};
-use crate::status::{MetricStatus, PolicyStatus, Snapshot};
+use crate::status::{Action, MetricStatus, PolicyStatus, Snapshot};
 
 const STYLE: &str = include_str!("style.css");
+
+/// The most policies on one page; those in trouble come first. The API has all of them.
+const MOST_POLICIES: usize = 200;
 
 pub(super) async fn style() -> Response {
     ([(CONTENT_TYPE, "text/css; charset=utf-8")], STYLE).into_response()
@@ -22,20 +25,28 @@ pub(super) async fn style() -> Response {
 pub(super) async fn index(State(view): State<View>) -> Response {
     let mut page = String::new();
     // Writing to a string can't fail.
-    let _ = write_page(&mut page, &view.reader.borrow(), view.clock.now());
+    let _ = write_page(&mut page, &view.snapshot(), view.clock.now());
     ([(CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response()
 }
 
+/// A policy, and what keeps it from doing its work.
+type Row<'a> = (&'a PolicyStatus, Vec<Trouble>);
+
 fn write_page(page: &mut String, snapshot: &Snapshot, now: Timestamp) -> fmt::Result {
+    let mut rows: Vec<Row> = snapshot.policies.values().map(|policy| (&**policy, troubles(policy, now))).collect();
+    // The sort is stable, so the names stay in their order.
+    rows.sort_by_key(|(_, troubles)| troubles.is_empty());
     page.write_str(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Setpoint</title>\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta http-equiv=\"refresh\" content=\"5\">\
          <link rel=\"stylesheet\" href=\"/style.css\"></head><body><main><h1>Setpoint</h1>",
     )?;
     write_health(page, snapshot, now)?;
-    write_fleet(page, snapshot, now)?;
-    for policy in snapshot.policies.values() {
-        write_policy(page, policy)?;
+    write_sum(page, &rows)?;
+    rows.truncate(MOST_POLICIES);
+    write_fleet(page, &rows, now)?;
+    for row in &rows {
+        write_policy(page, row, now)?;
     }
     page.write_str("</main></body></html>")
 }
@@ -46,148 +57,158 @@ fn write_health(page: &mut String, snapshot: &Snapshot, now: Timestamp) -> fmt::
         Ok(()) => ("good", "Every lane finishes its cycles in time.".to_owned()),
         Err(why) => ("bad", format!("Not ready: {why}.")),
     };
-    write!(page, "<p class=\"sub\"><span class=\"{class}\">{}</span> ", Text(readiness))?;
-    write!(page, "Version {}, up since {}, ", env!("CARGO_PKG_VERSION"), Moment(snapshot.started))?;
-    write!(page, "configuration {} of {}.</p>", Text(&configuration.file), Moment(configuration.loaded))?;
+    write!(page, "<p class=\"{class}\">{}</p>", Text(readiness))?;
     if let Some(error) = &configuration.reload_error {
-        write!(
-            page,
-            "<p class=\"bad\">The last reload was refused; the configuration above is in force. {}</p>",
-            Text(error)
-        )?;
+        let introduction = "The last reload was refused, so the configuration before it is still in force:";
+        write!(page, "<p class=\"bad\">{introduction}</p><pre>{}</pre>", Text(error))?;
     }
-    Ok(())
+    write!(page, "<p class=\"muted\">{}, version {}, up for ", Moment(now), env!("CARGO_PKG_VERSION"))?;
+    write!(page, "{}. Configuration: {}, ", Span(elapsed(snapshot.started, now)), Text(&configuration.file))?;
+    write!(page, "in force for {}.</p>", Span(elapsed(configuration.loaded, now)))
 }
 
-fn write_fleet(page: &mut String, snapshot: &Snapshot, now: Timestamp) -> fmt::Result {
+fn write_sum(page: &mut String, rows: &[Row]) -> fmt::Result {
+    let troubled = rows.iter().filter(|(_, troubles)| !troubles.is_empty()).count();
+    let count = |number: usize| if number == 1 { "1 policy".to_owned() } else { format!("{number} policies") };
+    write!(page, "<p>{}. ", count(rows.len()))?;
+    match troubled {
+        0 => page.write_str("<span class=\"good\">None is in trouble.</span>")?,
+        troubled => write!(page, "<span class=\"bad\">In trouble: {troubled}, listed first.</span>")?,
+    }
+    if rows.len() > MOST_POLICIES {
+        write!(page, " This page shows {MOST_POLICIES}; <a href=\"/api/v1/policies\">the API</a> has all.")?;
+    }
+    page.write_str("</p>")
+}
+
+fn write_fleet(page: &mut String, rows: &[Row], now: Timestamp) -> fmt::Result {
     page.write_str(
-        "<div class=\"scroll\"><table><thead><tr><th>Policy</th><th>Mode</th><th>Measured against target</th>\
+        "<table class=\"fleet\"><thead><tr><th>Policy</th><th>Mode</th><th>Measured against target</th>\
          <th class=\"number\">Desired</th><th class=\"number\">In service</th><th class=\"number\">Pending</th>\
-         <th class=\"number\">Bounds</th><th>Now</th><th>Last action</th></tr></thead><tbody>",
+         <th>Decision</th><th>Last action</th></tr></thead><tbody>",
     )?;
-    for policy in snapshot.policies.values() {
-        write_row(page, policy, now)?;
+    for row in rows {
+        write_row(page, row, now)?;
     }
-    page.write_str("</tbody></table></div>")
+    page.write_str("</tbody></table>")
 }
 
-fn write_row(page: &mut String, policy: &PolicyStatus, now: Timestamp) -> fmt::Result {
+fn write_row(page: &mut String, (policy, troubles): &Row, now: Timestamp) -> fmt::Result {
     let name = Text(&policy.name);
-    write!(
-        page,
-        "<tr><td><a href=\"#policy-{name}\">{name}</a><br><span class=\"muted\">{}</span></td>",
-        Text(&policy.asg)
-    )?;
-    write!(page, "<td>{}</td><td>", policy.mode)?;
+    write!(page, "<tr><td class=\"name\"><a href=\"#policy-{name}\">{name}</a>")?;
+    write!(page, "<br><span class=\"muted\">{}</span>", Text(&policy.asg))?;
+    let mut kinds: Vec<&str> = troubles.iter().map(|trouble| trouble.kind).collect();
+    kinds.dedup();
+    for kind in kinds {
+        write!(page, "<br><span class=\"bad\">{kind}</span>")?;
+    }
+    write!(page, "</td><td data-label=\"Mode\">{}</td><td data-label=\"Measured\">", policy.mode)?;
     for metric in &policy.metrics {
-        write_metric(page, metric)?;
+        write_metric(page, policy, metric)?;
     }
     page.write_str("</td>")?;
-    let counts = policy.group.map(|group| [group.desired, group.in_service, group.pending]);
-    for place in 0..3 {
-        match counts {
-            Some(counts) => write!(page, "<td class=\"number\">{}</td>", counts[place])?,
-            None => page.write_str("<td class=\"number bad\">unknown</td>")?,
-        }
-    }
-    write!(page, "<td class=\"number\">{} to {}</td><td>", policy.min, policy.max)?;
-    write_now(page, policy)?;
-    page.write_str("</td><td>")?;
-    write_action(page, policy, now)?;
+    write_counts(page, policy)?;
+    page.write_str("<td data-label=\"Decision\" class=\"says\">")?;
+    write_decision(page, policy)?;
+    page.write_str("</td><td data-label=\"Last action\">")?;
+    write_action(page, policy.last_action.as_ref(), now)?;
     page.write_str("</td></tr>")
 }
 
-fn write_metric(page: &mut String, metric: &MetricStatus) -> fmt::Result {
-    let target = Quantity(metric, metric.target);
-    write!(page, "{} ", Text(&metric.name))?;
-    match metric.measurement {
-        Some(Measurement::Value { value, .. }) if value > metric.target && metric.kind != MetricKind::Total => {
-            write!(page, "<span class=\"warn\">{}</span> / {target} (above)", Quantity(metric, value))?;
+fn write_metric(page: &mut String, policy: &PolicyStatus, metric: &MetricStatus) -> fmt::Result {
+    let (reading, target) = (Reading(policy, metric), Quantity(metric, metric.target));
+    write!(page, "<div>{} ", Text(&metric.name))?;
+    match (metric.measurement, ratio(policy, metric)) {
+        (Some(Measurement::Value { .. }), Some(ratio)) if ratio > 1.0 => {
+            write!(page, "<span class=\"warn\">{reading}, above {target}</span>")?;
         }
-        Some(Measurement::Value { value, .. }) => write!(page, "{} / {target}", Quantity(metric, value))?,
-        Some(other) => write!(page, "<span class=\"bad\">{}</span> / {target}", Text(other))?,
-        None => write!(page, "<span class=\"muted\">not read yet</span> / {target}")?,
+        (Some(Measurement::Value { .. }), _) => write!(page, "{reading} of {target}")?,
+        (Some(_), _) => write!(page, "<span class=\"bad\">{}</span>, target {target}", Text(reading))?,
+        (None, _) => write!(page, "<span class=\"muted\">{reading}, target {target}</span>")?,
     }
-    page.write_str("<br>")
+    page.write_str("</div>")
 }
 
-fn write_now(page: &mut String, policy: &PolicyStatus) -> fmt::Result {
+fn write_counts(page: &mut String, policy: &PolicyStatus) -> fmt::Result {
+    let Some(group) = policy.group else {
+        return ["Desired", "In service", "Pending"]
+            .iter()
+            .try_for_each(|label| write!(page, "<td data-label=\"{label}\" class=\"number muted\">unknown</td>"));
+    };
+    write!(page, "<td data-label=\"Desired\" class=\"number\">{}", group.desired)?;
+    write!(page, "<div class=\"muted\">{} to {}</div></td>", policy.min, policy.max)?;
+    write!(page, "<td data-label=\"In service\" class=\"number\">{}", group.in_service)?;
+    if group.healthy < group.in_service {
+        write!(page, "<div class=\"bad\">{} healthy</div>", group.healthy)?;
+    }
+    write!(page, "</td><td data-label=\"Pending\" class=\"number\">{}</td>", group.pending)
+}
+
+fn write_decision(page: &mut String, policy: &PolicyStatus) -> fmt::Result {
     match policy.decision() {
         Some(Decision::Scale { from, to }) => write!(page, "<strong>scale {from} to {to}</strong>: ")?,
         Some(Decision::Hold) => page.write_str("hold: ")?,
-        None => page.write_str("<span class=\"muted\">not evaluated yet</span>")?,
+        None if policy.because.is_none() => page.write_str("<span class=\"muted\">not evaluated yet</span>")?,
+        None => {}
     }
-    write!(page, "{}", Text(policy.because.as_deref().unwrap_or_default()))?;
-    if let Some(detail) = &policy.group_detail {
-        write!(page, "<br><span class=\"bad\">{}</span>", Text(detail))?;
-    }
-    Ok(())
+    write!(page, "{}", Text(policy.because.as_deref().unwrap_or_default()))
 }
 
-fn write_action(page: &mut String, policy: &PolicyStatus, now: Timestamp) -> fmt::Result {
-    let Some(action) = &policy.last_action else { return page.write_str("<span class=\"muted\">none</span>") };
-    let ago = elapsed(action.at, now).as_secs();
-    write!(page, "{} to {}, {ago} s ago", action.from, action.to)?;
+fn write_action(page: &mut String, action: Option<&Action>, now: Timestamp) -> fmt::Result {
+    let Some(action) = action else { return page.write_str("<span class=\"muted\">none</span>") };
+    write!(page, "{} to {}, {} ago", action.from, action.to, Span(elapsed(action.at, now)))?;
     match action.outcome {
         Outcome::Applied | Outcome::NoOp => Ok(()),
-        Outcome::Rejected(_) => write!(page, "<br><span class=\"bad\">refused: {}</span>", Text(error(action))),
-        Outcome::Unknown => write!(page, "<br><span class=\"warn\">outcome unknown: {}</span>", Text(error(action))),
+        Outcome::Rejected(_) => page.write_str("<div class=\"bad\">refused</div>"),
+        Outcome::Unknown => page.write_str("<div class=\"warn\">outcome unknown</div>"),
     }
 }
 
-fn error(action: &crate::status::Action) -> &str {
-    action.error.as_deref().unwrap_or_default()
-}
-
-fn write_policy(page: &mut String, policy: &PolicyStatus) -> fmt::Result {
+fn write_policy(page: &mut String, (policy, troubles): &Row, now: Timestamp) -> fmt::Result {
     let name = Text(&policy.name);
-    write!(page, "<section><h2 id=\"policy-{name}\">{name}</h2>")?;
-    let Some(evaluation) = &policy.evaluation else {
-        return page.write_str("<p class=\"muted\">Not evaluated yet.</p></section>");
-    };
-    write!(page, "<p class=\"sub\">Evaluated at {}.", Moment(evaluation.at))?;
-    for metric in policy.metrics.iter().filter(|metric| metric.detail.is_some()) {
-        let detail = metric.detail.as_deref().unwrap_or_default();
-        write!(page, " <span class=\"bad\">{}: {}</span>", Text(&metric.name), Text(detail))?;
+    write!(page, "<section id=\"policy-{name}\"><h2>{name}</h2>")?;
+    if let Some(evaluation) = &policy.evaluation {
+        write!(page, "<p class=\"muted\">Evaluated {} ago", Span(elapsed(evaluation.at, now)))?;
+        write!(page, ", every {}. <a href=\"/api/v1/policies/{name}\">As JSON</a></p>", Span(policy.interval))?;
     }
-    page.write_str("</p>")?;
-    write_stages(page, evaluation)?;
+    if !troubles.is_empty() {
+        page.write_str("<ul>")?;
+        for Trouble { kind, says } in troubles {
+            write!(page, "<li><span class=\"bad\">{kind}</span> {}</li>", Text(says))?;
+        }
+        page.write_str("</ul>")?;
+    }
+    for metric in &policy.metrics {
+        if let Some(detail) = &metric.detail {
+            write!(page, "<p>The source of {} says: {}</p>", Text(&metric.name), Text(detail))?;
+        }
+    }
+    policy.evaluation.as_ref().map_or(Ok(()), |evaluation| write_stages(page, evaluation))?;
     page.write_str("</section>")
 }
 
+/// Without stages, where the group is unknown, the list of troubles has said everything.
 fn write_stages(page: &mut String, evaluation: &Evaluation) -> fmt::Result {
+    if evaluation.stages.is_empty() {
+        return Ok(());
+    }
     page.write_str(
-        "<div class=\"scroll\"><table><thead><tr><th>Stage</th><th class=\"number\">In</th><th class=\"number\">Out</th>\
+        "<table><thead><tr><th>Stage</th><th class=\"number\">In</th><th class=\"number\">Out</th>\
          <th>Says</th></tr></thead><tbody>",
     )?;
-    for stage in &evaluation.stages {
-        write_capacity_row(page, &format!("{:?}", stage.stage), stage.before, stage.after)?;
-        for stated in evaluation.reasons.iter().filter(|stated| stated.stage == stage.stage) {
-            write!(page, "{}<br>", Text(&stated.reason))?;
-        }
-        page.write_str("</td></tr>")?;
-    }
-    page.write_str("</tbody></table></div>")
+    evaluation.stages.iter().try_for_each(|stage| write_stage(page, evaluation, stage))?;
+    page.write_str("</tbody></table>")
 }
 
-fn write_capacity_row(page: &mut String, stage: &str, before: Capacity, after: Capacity) -> fmt::Result {
-    let after = if before == after { after.to_string() } else { format!("<strong>{after}</strong>") };
-    write!(page, "<tr><td>{stage}</td><td class=\"number\">{before}</td><td class=\"number\">{after}</td><td>")
-}
-
-/// A value in the metric's unit.
-struct Quantity<'a>(&'a MetricStatus, f64);
-
-impl Display for Quantity<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(metric, value) = self;
-        match metric.kind {
-            MetricKind::Utilization if metric.target <= 1.5 => write!(f, "{:.0} %", value * 100.0),
-            MetricKind::Utilization => write!(f, "{value:.0} %"),
-            MetricKind::Total => write!(f, "{value:.0}"),
-            MetricKind::Latency => write!(f, "{:.0} ms", value * 1000.0),
-        }
+fn write_stage(page: &mut String, evaluation: &Evaluation, stage: &Stage) -> fmt::Result {
+    let Stage { stage: name, before, after } = stage;
+    let class = if before == after { "" } else { " class=\"changed\"" };
+    let name = format!("{name:?}").to_lowercase();
+    write!(page, "<tr{class}><td>{name}</td><td class=\"number\">{before}</td><td class=\"number\">{after}</td><td>")?;
+    for stated in evaluation.reasons.iter().filter(|stated| stated.stage == stage.stage) {
+        write!(page, "<div>{}</div>", Text(&stated.reason))?;
     }
+    page.write_str("</td></tr>")
 }
 
 /// A moment to the second, in UTC.

@@ -57,7 +57,7 @@ fn signal<'a>(
         return Err(Reason::MetricNegative { metric: metric.name.clone(), value });
     }
     let relative = value / metric.target;
-    let serving = serving(view);
+    let serving = view.group.serving();
     let (demand, ratio) = match metric.kind {
         MetricKind::Latency => (None, relative),
         MetricKind::Utilization if serving == Capacity::ZERO => {
@@ -67,9 +67,4 @@ fn signal<'a>(
         MetricKind::Total => (Some(relative), relative / serving.as_f64().max(1.0)),
     };
     Ok(Signal { metric, index, value, demand, ratio })
-}
-
-/// The instances that a measurement is related to: those past warm-up or, while there are none, those in service.
-fn serving(view: &View) -> Capacity {
-    if view.group.warm > Capacity::ZERO { view.group.warm } else { view.group.in_service }
 }

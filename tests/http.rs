@@ -1,0 +1,516 @@
+//! HTTP on real sockets: every route, who may ask, what a page says of bad data, and clients that take their time.
+
+mod fixture;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fixture::{group, metric, policy, value};
+use jiff::Timestamp;
+use serde_json::Value;
+use setpoint::api;
+use setpoint::clock::Clock;
+use setpoint::control::{ControllerState, Decision, Outcome, Rejection, evaluate};
+use setpoint::observation::{Failure, GroupStatus, Measurement, Observation, Rivals};
+use setpoint::policy::{Capacity, MetricKind, Policy};
+use setpoint::status::{Action, Board, LaneStatus, PolicyStatus, Snapshot};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+/// What a server somewhere might answer, to get into the page.
+const HOSTILE: &str = "<script>alert('1')</script>";
+
+#[tokio::test]
+async fn every_route_answers_with_its_type_and_the_security_headers() {
+    let site = Site::open(fleet()).await;
+    let routes = [
+        ("/", 200, "text/html; charset=utf-8"),
+        ("/style.css", 200, "text/css; charset=utf-8"),
+        ("/healthz", 200, "text/plain; charset=utf-8"),
+        ("/readyz", 200, "text/plain; charset=utf-8"),
+        ("/metrics", 200, "text/plain; version=0.0.4; charset=utf-8"),
+        ("/api/v1/status", 200, "application/json"),
+        ("/api/v1/policies", 200, "application/json"),
+        ("/api/v1/policies/web", 200, "application/json"),
+        ("/api/v1/policies/nobody", 404, "application/problem+json"),
+        ("/api/v1/policies/%FF", 404, "application/problem+json"),
+        ("/api/v1/policies/web/", 404, "application/problem+json"),
+        ("/../etc/passwd", 404, "application/problem+json"),
+        ("/nothing", 404, "application/problem+json"),
+    ];
+    for (path, status, content_type) in routes {
+        let answer = site.get(path).await;
+        assert_eq!((answer.status, answer.header("content-type")), (status, content_type), "{path}");
+        answer.is_guarded(path);
+    }
+}
+
+#[tokio::test]
+async fn only_get_and_head_exist() {
+    let site = Site::open(fleet()).await;
+    for path in ["/", "/api/v1/policies/web", "/metrics"] {
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"] {
+            let answer = site.ask(&format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n")).await;
+            assert_eq!((answer.status, answer.header("allow")), (405, "GET,HEAD"), "{method} {path}");
+            answer.is_problem(405);
+        }
+        let head = site.ask(&format!("HEAD {path} HTTP/1.1\r\nHost: localhost\r\n")).await;
+        assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
+        head.is_guarded(path);
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_loopback_is_refused_on_every_route() {
+    let site = Site::open(fleet()).await;
+    let check = async |head: &str, expected: u16| {
+        let answer = site.ask(head).await;
+        assert_eq!(answer.status, expected, "{head:?}");
+        if expected == 403 {
+            answer.is_problem(403);
+        }
+    };
+    for path in ["/", "/healthz", "/metrics", "/api/v1/policies/web", "/nothing"] {
+        check(&format!("GET {path} HTTP/1.1\r\nHost: setpoint.example\r\n"), 403).await;
+    }
+    let hosts =
+        ["127.evil.com", "127.0.0.1.evil.com", "localhost.evil.com", "10.0.0.1", "0.0.0.0", "127.1", "", "[::1"];
+    for host in hosts {
+        check(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n"), 403).await;
+    }
+    for host in ["localhost", "LocalHost:9480", "127.0.0.1", "127.8.8.8:80", "[::1]:9480"] {
+        check(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n"), 200).await;
+    }
+    check("GET / HTTP/1.1\r\n", 403).await;
+    check("GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.com\r\n", 403).await;
+    check("GET http://evil.com/ HTTP/1.1\r\nHost: localhost\r\n", 403).await;
+    check("GET http://localhost/ HTTP/1.1\r\nHost: localhost\r\n", 200).await;
+}
+
+#[tokio::test]
+async fn a_foreign_origin_is_refused() {
+    let site = Site::open(fleet()).await;
+    for (origins, status) in [
+        ("Origin: http://localhost:9480\r\n", 200),
+        ("Origin: http://evil.com\r\n", 403),
+        ("Origin: null\r\n", 403),
+        ("Origin: https://localhost:9480\r\n", 403),
+        ("Origin: http://localhost:9480\r\nOrigin: http://evil.com\r\n", 403),
+    ] {
+        let head = format!("GET /api/v1/status HTTP/1.1\r\nHost: localhost:9480\r\n{origins}");
+        assert_eq!(site.ask(&head).await.status, status, "{origins:?}");
+    }
+}
+
+#[tokio::test]
+async fn readiness_names_the_lane_that_has_not_finished() {
+    let site = Site::open(fleet()).await;
+    assert_eq!(site.get("/readyz").await.body, "ready\n");
+    site.board.publish(|snapshot| snapshot.lanes.values_mut().for_each(|lane| lane.finished = None));
+    let answer = site.get("/readyz").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.body.contains("lane main has not finished a cycle yet"), "{}", answer.body);
+    let status = site.get("/api/v1/status").await.json();
+    assert_eq!(status["ready"], false);
+    assert_eq!(status["not_ready_because"], "lane main has not finished a cycle yet");
+    assert!(site.get("/").await.body.contains("lane main has not finished a cycle yet"));
+    assert_eq!(site.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_policy_says_in_words_what_was_read_and_why_it_holds() {
+    let site = Site::open(fleet()).await;
+    for (name, says) in [
+        ("empty", "no data"),
+        ("nan", "not a finite number"),
+        ("twins", "2 series where one was asked for"),
+        ("old", "the newest sample is 600 s old"),
+    ] {
+        let policy = site.get(&format!("/api/v1/policies/{name}")).await.json();
+        assert_eq!(policy["metrics"][0]["says"], says, "{name}");
+        assert_eq!(policy["troubles"][0]["kind"], "not valid", "{name}");
+        assert_eq!(policy["decision"]["action"], "hold", "{name}");
+        let reasons = policy["says"].to_string();
+        assert!(reasons.contains(&format!("cpu has no valid value: {says}")), "{name}: {reasons}");
+    }
+    let lost = site.get("/api/v1/policies/lost").await.json();
+    assert_eq!(lost["metrics"][0]["says"], "the source failed (timeout)");
+    assert_eq!(lost["troubles"][0]["kind"], "group unknown");
+    let web = site.get("/api/v1/policies/web").await.json();
+    assert_eq!((&web["decision"]["to"], &web["troubles"]), (&6.into(), &Value::Array(Vec::new())));
+    assert_eq!(web["metrics"][0]["says"], "90 %");
+}
+
+#[tokio::test]
+async fn the_list_has_every_policy_in_short() {
+    let site = Site::open(fleet()).await;
+    let list = site.get("/api/v1/policies").await.json();
+    let of = |name: &str| {
+        let found = list["policies"].as_array().unwrap().iter().find(|policy| policy["name"] == name);
+        found.unwrap_or_else(|| panic!("{name} in {list}")).clone()
+    };
+    assert_eq!(of("web")["desired"], 4);
+    assert_eq!(of("lost")["desired"], Value::Null);
+    for (name, trouble) in [
+        ("contested", "contested"),
+        ("refused", "refused"),
+        ("overdue", "overdue"),
+        ("nan", "not valid"),
+        ("faulty", "failed"),
+    ] {
+        assert_eq!(of(name)["troubles"][0]["kind"], trouble, "{name}");
+    }
+    assert_eq!((&of("fresh")["decision"], &of("fresh")["troubles"]), (&Value::Null, &Value::Array(Vec::new())));
+}
+
+#[tokio::test]
+async fn the_page_says_each_state_in_words() {
+    let site = Site::open(fleet()).await;
+    let page = site.get("/").await.body;
+    for says in [
+        "90 %",
+        "70 %",
+        "410 ms",
+        "500 ms",
+        "0.125 an instance (0.5 in all) of 0.25",
+        "no data",
+        "not a finite number",
+        "2 series where one was asked for",
+        "not valid",
+        "group unknown",
+        "contested",
+        "an AWS scaling policy is enabled",
+        "refused",
+        "overdue",
+        "not evaluated yet",
+        "failed",
+        "scale 4 to 6",
+        "stabilization",
+        "the group could not be described",
+    ] {
+        assert!(page.contains(says), "{says}");
+    }
+    assert!(!page.contains("<script"), "a page without scripts");
+    assert!(page.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;"), "what a server said is text");
+}
+
+#[tokio::test]
+async fn the_metrics_are_prometheus_text_and_a_missing_number_is_no_sample() {
+    let site = Site::open(fleet()).await;
+    let samples = samples(&site.get("/metrics").await.body);
+    for (series, expected) in [
+        ("setpoint_config_last_reload_successful", 1.0),
+        (r#"setpoint_decision_cycles_total{lane="main"}"#, 12.0),
+        (r#"setpoint_decision_duration_seconds{lane="main"}"#, 0.25),
+        (r#"setpoint_capacity_desired{policy="web",asg="web-prod"}"#, 4.0),
+        (r#"setpoint_capacity_recommended{policy="web",asg="web-prod"}"#, 6.0),
+        (r#"setpoint_capacity_max{policy="lost",asg="web-prod"}"#, 10.0),
+        (r#"setpoint_signal_age_seconds{policy="old",asg="web-prod",metric="cpu"}"#, 600.0),
+        (r#"setpoint_signal_target_ratio{policy="web",asg="web-prod",metric="p99"}"#, 0.82),
+        // A total is related to its target per instance that serves: 0.5 of 4 × 0.25.
+        (r#"setpoint_signal_target_ratio{policy="web",asg="web-prod",metric="rare"}"#, 0.5),
+        (r#"setpoint_policy_mode{policy="web",asg="web-prod",mode="active"}"#, 1.0),
+        (r#"setpoint_policy_mode{policy="web",asg="web-prod",mode="paused"}"#, 0.0),
+        (r#"setpoint_scale_actions_total{policy="web",asg="web-prod",direction="out",result="applied"}"#, 3.0),
+        (r#"setpoint_query_errors_total{policy="nan",asg="web-prod",metric="cpu",reason="not-finite"}"#, 7.0),
+    ] {
+        let found = samples.get(series).unwrap_or_else(|| panic!("{series} in {samples:#?}"));
+        assert!((found - expected).abs() < 1e-9, "{series}: {found}");
+    }
+    assert!(samples.keys().any(|series| series.starts_with("setpoint_build_info{version=")));
+    for name in ["empty", "nan", "twins", "old", "lost"] {
+        let ratio = format!("setpoint_signal_target_ratio{{policy=\"{name}\"");
+        assert!(!samples.keys().any(|series| series.starts_with(&ratio)), "{name}");
+    }
+    assert!(!samples.keys().any(|series| series.starts_with("setpoint_capacity_desired{policy=\"lost\"")));
+}
+
+#[tokio::test]
+async fn a_reload_that_was_refused_is_everywhere() {
+    let site = Site::open(fleet()).await;
+    site.board.publish(|snapshot| snapshot.configuration.reload_error = Some(format!("line 3: {HOSTILE}")));
+    let metrics = samples(&site.get("/metrics").await.body);
+    assert!(metrics["setpoint_config_last_reload_successful"] < 0.5);
+    assert!(site.get("/").await.body.contains("line 3: &lt;script&gt;"));
+    let status = site.get("/api/v1/status").await.json();
+    assert_eq!(status["configuration"]["reload_error"], format!("line 3: {HOSTILE}"));
+}
+
+// Time is paused below: it jumps to the next timer whenever every task waits, so these take no time and depend on none.
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_finishes_its_headers_is_dropped() {
+    let site = Site::open(fleet()).await;
+    let started = Instant::now();
+    let mut silent = site.connect().await;
+    let mut dribbling = site.connect().await;
+    let mut rest = Vec::new();
+    silent.read_to_end(&mut rest).await.unwrap();
+    assert!(started.elapsed() >= Duration::from_secs(5));
+    for letter in b"GET / HTTP/1.1\r\nHost: localhost\r\nCookie: aaaaaaaaaaaaaaaaaaaaaaaaaa".iter().cycle() {
+        if dribbling.write_all(&[*letter]).await.is_err() {
+            break;
+        }
+        sleep(Duration::from_secs(1)).await;
+        assert!(started.elapsed() < Duration::from_mins(1), "it is still listened to");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_slow_clients_keep_nobody_out_for_long() {
+    let site = Site::open(fleet()).await;
+    let mut slow = Vec::new();
+    for _ in 0..1000 {
+        let mut stream = site.connect().await;
+        stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        slow.push(stream);
+    }
+    assert_eq!(site.get("/healthz").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_connection_lives_for_ever() {
+    let site = Site::open(fleet()).await;
+    let mut stream = site.connect().await;
+    let started = Instant::now();
+    while exchange(&mut stream).await {
+        sleep(Duration::from_secs(4)).await;
+        assert!(started.elapsed() < Duration::from_mins(5), "it is still served");
+    }
+    assert!(started.elapsed() > Duration::from_secs(30), "a scrape interval is not cut");
+}
+
+#[tokio::test(start_paused = true)]
+async fn headers_that_are_too_large_are_refused() {
+    let site = Site::open(fleet()).await;
+    let cookie = "a".repeat(64 * 1024);
+    // A connection that is reset with its answer on the way is as good a refusal.
+    let answer = site.try_ask(&format!("GET / HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n")).await;
+    assert_ne!(answer.map(|answer| answer.status), Some(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_ends_when_it_is_told_to_even_with_a_client_that_lingers() {
+    let mut site = Site::open(fleet()).await;
+    let mut idle = site.connect().await;
+    assert!(exchange(&mut idle).await);
+    let mut half = site.connect().await;
+    half.write_all(b"GET / HTT").await.unwrap();
+    drop(site.stop.take());
+    site.server.await.unwrap().unwrap();
+    assert!(TcpStream::connect(site.address).await.is_err(), "nobody listens any more");
+}
+
+/// The API on a port of its own.
+struct Site {
+    address: SocketAddr,
+    board: Board,
+    /// Dropped to stop the server.
+    stop: Option<oneshot::Sender<()>>,
+    server: JoinHandle<std::io::Result<()>>,
+}
+
+impl Site {
+    async fn open(snapshot: Snapshot) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let board = Board::new(snapshot);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async { drop(stopped.await) };
+        let server = tokio::spawn(api::serve(listener, board.reader(), Clock::WALL, stopped));
+        Self { address, board, stop: Some(stop), server }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\n", self.address)).await
+    }
+
+    /// The answer to a request with this head.
+    async fn ask(&self, head: &str) -> Answer {
+        self.try_ask(head).await.unwrap_or_else(|| panic!("no answer to {head:?}"))
+    }
+
+    async fn try_ask(&self, head: &str) -> Option<Answer> {
+        let mut stream = self.connect().await;
+        // A server that refuses early may close before all is written.
+        let _ = stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).await;
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes).await;
+        Answer::parse(std::str::from_utf8(&bytes).unwrap())
+    }
+}
+
+/// One request on a connection that is kept alive; false when the server has closed it.
+async fn exchange(stream: &mut TcpStream) -> bool {
+    if stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.is_err() {
+        return false;
+    }
+    let mut answer = [0; 4096];
+    stream.read(&mut answer).await.is_ok_and(|read| read > 0)
+}
+
+struct Answer {
+    status: u16,
+    headers: BTreeMap<String, String>,
+    body: String,
+}
+
+impl Answer {
+    fn parse(text: &str) -> Option<Self> {
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let mut lines = head.lines();
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+        Some(Self { status, headers: lines.filter_map(header).collect(), body: body.to_owned() })
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    fn is_guarded(&self, path: &str) {
+        assert!(self.header("content-security-policy").starts_with("default-src 'none'"), "{path}");
+        assert_eq!(self.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(self.header("referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(self.header("cache-control"), "no-store", "{path}");
+        assert_eq!(self.header("access-control-allow-origin"), "", "{path}");
+    }
+
+    fn is_problem(&self, status: u16) {
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["status"], status);
+        assert!(problem["title"].is_string() && problem["detail"].is_string(), "{problem}");
+        self.is_guarded("a problem");
+    }
+}
+
+/// The samples of a page in the Prometheus text format, read strictly: every sample follows the `TYPE` of its name, no
+/// family and no series comes twice, every counter ends in `_total`, and every number is finite.
+fn samples(page: &str) -> BTreeMap<String, f64> {
+    let lenient = prometheus_parse::Scrape::parse(page.lines().map(|line| Ok(line.to_owned()))).unwrap();
+    let mut families: Vec<(&str, &str)> = Vec::new();
+    let mut samples = BTreeMap::new();
+    assert!(page.ends_with('\n'));
+    for line in page.lines() {
+        if let Some(family) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = family.split_once(' ').unwrap();
+            assert!(families.iter().all(|(known, _)| *known != name), "{name} comes twice");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            assert!(["counter", "gauge"].contains(&kind), "{line}");
+            families.push((name, kind));
+        } else if !line.starts_with("# HELP ") {
+            let (series, number) = line.rsplit_once(' ').unwrap();
+            let name = series.split('{').next().unwrap();
+            assert_eq!(families.last().unwrap().0, name, "{line}");
+            assert!(number.parse::<f64>().unwrap().is_finite(), "{line}");
+            assert!(samples.insert(series.to_owned(), number.parse().unwrap()).is_none(), "{series} comes twice");
+        }
+    }
+    assert_eq!(lenient.samples.len(), samples.len(), "another reader finds as many");
+    samples
+}
+
+/// One policy for each state that a reader must be able to tell apart, in one lane.
+fn fleet() -> Snapshot {
+    let now = Timestamp::now();
+    let mut snapshot = Snapshot::new("/etc/setpoint/setpoint.toml".into(), now);
+    let lane = LaneStatus {
+        region: None,
+        interval: Duration::from_secs(15),
+        policies: 10,
+        started: now,
+        finished: Some(now),
+        took: Duration::from_millis(250),
+        cycles: 12,
+    };
+    snapshot.lanes.insert("main".into(), lane);
+    for status in vec![
+        web(now),
+        bad("empty", Measurement::NoData, now),
+        PolicyStatus {
+            counters: setpoint::status::Counters {
+                invalid: BTreeMap::from([((Arc::from("cpu"), "not-finite"), 7)]),
+                ..Default::default()
+            },
+            ..bad("nan", Measurement::NotFinite, now)
+        },
+        bad("twins", Measurement::ManySeries { count: 2 }, now),
+        bad("old", Measurement::Stale { age: Duration::from_mins(10) }, now),
+        lost(now),
+        seen(&named("contested"), &[value(0.9)], Some(GroupStatus { rivals: Rivals::ScalingPolicy, ..group(4) }), now),
+        refused(now),
+        seen(&named("overdue"), &[value(0.7)], Some(group(4)), now - Duration::from_mins(10)),
+        PolicyStatus::new(&named("fresh")),
+        PolicyStatus { because: Some("the last evaluation failed".into()), ..PolicyStatus::new(&named("faulty")) },
+    ] {
+        snapshot.policies.insert(status.name.clone(), Arc::new(status));
+    }
+    snapshot
+}
+
+fn named(name: &str) -> Policy {
+    Policy { name: name.into(), ..policy() }
+}
+
+/// The status of a policy after one evaluation of what was seen.
+fn seen(policy: &Policy, measurements: &[Measurement], group: Option<GroupStatus>, now: Timestamp) -> PolicyStatus {
+    let observation = Observation { measurements: measurements.iter().copied().collect(), group };
+    let (evaluation, _) = evaluate(policy, ControllerState::default(), &observation, now);
+    let mut status = PolicyStatus::new(policy);
+    for (metric, measurement) in status.metrics.iter_mut().zip(measurements) {
+        metric.measurement = Some(*measurement);
+    }
+    status.group = group;
+    status.because = Some(evaluation.because());
+    status.evaluation = Some(evaluation);
+    status
+}
+
+fn bad(name: &str, measurement: Measurement, now: Timestamp) -> PolicyStatus {
+    seen(&named(name), &[measurement], Some(group(4)), now)
+}
+
+fn web(now: Timestamp) -> PolicyStatus {
+    let mut rules = named("web");
+    rules.metrics.push(metric("p99", MetricKind::Latency, 0.5));
+    rules.metrics.push(metric("rare", MetricKind::Total, 0.25));
+    let fresh = |value| Measurement::Value { value, age: Some(Duration::from_secs(3)) };
+    let mut status = seen(&rules, &[fresh(0.9), fresh(0.41), fresh(0.5)], Some(group(4)), now);
+    let Some(Decision::Scale { .. }) = status.decision() else { panic!("{:?}", status.because) };
+    status.last_action = Some(action(Outcome::Applied, None, now - Duration::from_mins(3)));
+    status.counters.actions.insert(("out", "applied"), 3);
+    status
+}
+
+fn lost(now: Timestamp) -> PolicyStatus {
+    let failed = Measurement::Failed { failure: Failure::Timeout };
+    let mut status = seen(&named("lost"), &[failed], None, now);
+    status.group_detail = Some(format!("AccessDenied: {HOSTILE}"));
+    status.metrics[0].detail = Some(HOSTILE.into());
+    status
+}
+
+fn refused(now: Timestamp) -> PolicyStatus {
+    let mut status = seen(&named("refused"), &[value(0.9)], Some(group(4)), now);
+    status.last_action = Some(action(Outcome::Rejected(Rejection::AccessDenied), Some(HOSTILE), now));
+    status
+}
+
+fn action(outcome: Outcome, error: Option<&str>, at: Timestamp) -> Action {
+    let [from, to] = [3, 4].map(Capacity::new);
+    Action { at, from, to, because: "cpu asks for 4".into(), outcome, error: error.map(Into::into) }
+}
