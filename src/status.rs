@@ -198,7 +198,8 @@ impl Snapshot {
         }
         self.lanes.iter().try_for_each(|(name, lane)| match lane.finished {
             None => Err(format!("lane {name} has not finished a cycle yet")),
-            Some(finished) if elapsed(finished, now) > lane.interval * PATIENCE => {
+            // A time that has not come yet means that the clock was set back while the lane may be hanging.
+            Some(finished) if elapsed(finished, now).max(elapsed(now, finished)) > lane.interval * PATIENCE => {
                 Err(format!("lane {name} has finished no cycle since {finished}"))
             }
             Some(_) => Ok(()),

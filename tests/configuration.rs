@@ -175,7 +175,7 @@ fn every_key_arrives_where_it_belongs() {
         max = 1_000
         boot_time = "1m30s"
         warm_up = "0s"
-        controller = { kind = "pid", kp = 1, ki = 0.5 }
+        controller = { kind = "pid", kp = 0.5, ki = 0.5 }
         stabilization = { out = "1s" }
         cooldown = { in = "2m" }
         step = { out = "unlimited", in = { count = 3, per = "5m" } }
@@ -220,7 +220,7 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!((policy.mode, policy.takeover, policy.interval), (Mode::ScaleOutOnly, true, Duration::from_mins(1)));
     assert_eq!((policy.min, policy.max), (Capacity::ZERO, Capacity::new(1000)));
     assert_eq!((policy.boot_time, policy.warm_up), (Duration::from_secs(90), Some(Duration::ZERO)));
-    assert_eq!(policy.controller, Controller::Pid(Gains { kp: 1.0, ki: 0.5, kd: 45.0 }), "kd is half the boot time");
+    assert_eq!(policy.controller, Controller::Pid(Gains { kp: 0.5, ki: 0.5, kd: 45.0 }), "kd is half the boot time");
     assert_eq!(policy.stabilization, PerDirection { out: Duration::from_secs(1), inward: Duration::from_mins(5) });
     assert_eq!(policy.cooldown, PerDirection { out: Duration::from_secs(30), inward: Duration::from_mins(2) });
     let step = StepLimit { percent: None, count: Some(Capacity::new(3)), per: Duration::from_mins(5) };
@@ -613,6 +613,7 @@ fn policies_are_checked() {
         ("controller = { ▸kind = \"risk\" }", "controller.kind", "is not in this version of Setpoint"),
         ("controller.▸kind = \"step\"", "controller.kind", "is not in this version of Setpoint"),
         ("controller = { ▸kp = -1 }", "controller.kp", "expected a gain from 0 to 10, found -1"),
+        ("controller = { ▸kp = 1 }", "controller.kp", "the controller is unstable, expected 2·kp + ki of at most 2"),
         ("controller = { ▸kp = \"1\" }", "controller.kp", "expected a gain"),
         ("controller = { ▸ki = 0 }", "controller.ki", "expected a gain above 0, at most 1"),
         ("controller = { ▸ki = 1.5 }", "controller.ki", "expected a gain above 0, at most 1"),

@@ -299,3 +299,104 @@ fn tolerance_keeps_a_dead_band_each_way() {
     check(0.66, 50);
     check(0.60, 43);
 }
+
+#[test]
+fn a_clock_set_back_freezes_nothing() {
+    let mut fleet = Fleet::new(policy()).warmed_up_with(&[value(0.7)]);
+    assert_eq!(fleet.at(3600).sees(value(0.9)), 6);
+    fleet.applied(Outcome::Applied);
+    fleet.settle_in();
+    assert_eq!(fleet.at(0).sees(value(0.9)), 6, "the cooldown starts anew");
+    assert_eq!(fleet.at(30).sees(value(0.9)), 8, "and ends");
+    fleet.group = group(4);
+    for second in (45..330).step_by(15) {
+        assert!(fleet.at(second).sees(value(0.1)) >= 4, "no scale-in without a full window, at {second}");
+    }
+}
+
+#[test]
+fn one_absurd_sample_spoils_nothing() {
+    let mut rules = policy();
+    rules.controller = fixture::pid(1.0, 60.0);
+    let mut fleet = Fleet::new(rules).warmed_up_with(&[value(0.7)]);
+    for absurd in [f64::MAX, 1e300, f64::MIN_POSITIVE] {
+        fleet.at(600).sees(value(absurd));
+        for second in (615..1200).step_by(15) {
+            assert!(fleet.at(second).sees(value(0.71)) >= 4, "{absurd} still speaks at {second}");
+        }
+        assert_eq!(fleet.at(1500).sees(value(0.94)), 6, "{absurd} has ended scale-out");
+    }
+}
+
+#[test]
+fn a_utilization_above_target_counts_all_that_serve() {
+    let mut rules = policy();
+    rules.max = Capacity::new(100);
+    let mut fleet = Fleet::new(rules);
+    fleet.group = group(20);
+    fleet.group.warm = Capacity::new(10);
+    assert_eq!(fleet.at(0).sees(value(0.94)), 27, "although half of them still warm up");
+}
+
+#[test]
+fn a_restart_does_not_repeat_the_probe() {
+    let mut rules = policy();
+    rules.metrics[0].target = 0.96;
+    for _ in 0..5 {
+        assert_eq!(Fleet::new(rules.clone()).at(0).sees(value(0.955)), 4);
+    }
+}
+
+#[test]
+fn one_dip_inside_the_dead_band_removes_nothing() {
+    let mut rules = policy();
+    rules.max = Capacity::new(200);
+    let mut fleet = Fleet::new(rules);
+    fleet.group = group(100);
+    let mut fleet = fleet.warmed_up_with(&[value(0.69)]);
+    assert_eq!(fleet.at(600).sees(value(0.5)), 100);
+    for second in (615..1200).step_by(15) {
+        assert_eq!(fleet.at(second).sees(value(0.69)), 100, "at {second}");
+    }
+}
+
+#[test]
+fn missing_data_does_not_freeze_scale_out() {
+    let mut rules = policy();
+    rules.stabilization.out = Duration::from_mins(1);
+    rules.metrics.push(metric("p99", MetricKind::Latency, 0.5));
+    let mut fleet = Fleet::new(rules);
+    let seen = |second: i64| if second % 45 == 0 { Measurement::NoData } else { value(0.1) };
+    let reached = (0..300).step_by(15).any(|second| fleet.at(second).sees_all(&[value(0.9), seen(second)]) == 6);
+    assert!(reached, "{:?}", fleet.reasons());
+}
+
+#[test]
+fn a_percent_step_can_leave_zero() {
+    let mut rules = policy();
+    rules.min = Capacity::ZERO;
+    rules.metrics = vec![metric("queue", MetricKind::Total, 10.0)];
+    rules.step.out = Some(StepLimit { percent: Some(100.0), count: None, per: Duration::from_mins(1) });
+    let mut fleet = Fleet::new(rules);
+    fleet.group = group(0);
+    assert_eq!(fleet.at(0).sees(value(80.0)), 1);
+}
+
+#[test]
+fn a_latency_above_target_adds_one_however_small_the_fleet() {
+    let mut rules = policy();
+    rules.metrics = vec![metric("p99", MetricKind::Latency, 0.5)];
+    for size in [2, 4] {
+        let mut fleet = Fleet::new(rules.clone());
+        fleet.group = group(size);
+        assert_eq!(fleet.at(0).sees(value(0.515)), size + 1);
+    }
+}
+
+#[test]
+fn below_the_minimum_a_refused_scale_out_still_restores_it() {
+    let mut fleet = Fleet::new(policy());
+    fleet.group = group(1);
+    fleet.group.launch_failure = Some(LaunchFailure { at: Fleet::moment(0), insufficient_capacity: false });
+    assert_eq!(fleet.at(0).sees(value(1.0)), 2, "the minimum, and not more");
+}

@@ -17,7 +17,7 @@ const AGES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_h
 /// A minute between two scrapes, and half of one for the way.
 const MAX_AGE: Duration = Duration::from_secs(90);
 const WINDOW: Duration = Duration::from_mins(1);
-const LONGEST_WINDOW: Duration = Duration::from_hours(24);
+const LONGEST_WINDOW: Duration = crate::metric::MAX_WINDOW;
 
 /// What a scrape makes of the selected series; which keys go with it depends on this.
 #[derive(Clone, Copy, PartialEq)]

@@ -147,6 +147,12 @@ fn controller(table: &Table, boot_time: Duration) -> Controller {
     };
     let kp = gain("kp", 0.0, "a gain from 0 to 10", |gain| (0.0..=10.0).contains(&gain));
     let ki = gain("ki", 1.0, "a gain above 0, at most 1", |gain| gain > 0.0 && gain <= 1.0);
+    // Beyond this the loop is unstable even at constant demand: r² − (1 − kp − ki)·r − kp has a root outside the circle.
+    if 2.0 * kp + ki > 2.0
+        && let Some(kp) = table.get("kp")
+    {
+        kp.wrong::<()>("with this gain the controller is unstable, expected 2·kp + ki of at most 2");
+    }
     let kd = table.get("kd").and_then(|f| f.duration(UP_TO_AN_HOUR)).unwrap_or(boot_time / 2);
     Controller::Pid(Gains { kp, ki, kd: kd.as_secs_f64() })
 }

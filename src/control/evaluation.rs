@@ -132,7 +132,11 @@ impl Evaluation {
     /// Why, in a sentence: what the controller asked for and, where another stage had the last word, that.
     pub fn because(&self) -> String {
         let asked = self.reasons.iter().find(|r| r.stage == StageName::Controller).map(|r| &r.reason);
+        // Where no metric is valid, what is wrong with the first of them says more than that.
+        let asked =
+            asked.filter(|reason| **reason != Reason::NoValidMetric).or(self.reasons.first().map(|r| &r.reason));
         match (asked, self.last_word()) {
+            (Some(asked), Some(Reason::NoValidMetric)) => asked.to_string(),
             (Some(asked), Some(last)) if asked != last => format!("{asked}, but {last}"),
             (_, last) => last.map(ToString::to_string).unwrap_or_default(),
         }

@@ -20,8 +20,8 @@ const SLACK: f64 = 0.6;
 pub struct Surroundings {
     /// Desired capacity.
     pub desired: Capacity,
-    /// Capacity is on its way or warming up.
-    pub in_flight: bool,
+    /// In service and past warm-up; what the latency is owed to.
+    pub warm: Capacity,
     /// A valid metric of the same policy tells the demand.
     pub accompanied: bool,
 }
@@ -32,10 +32,12 @@ pub fn ask(limits: Limits, latency: f64, target: f64, around: Surroundings) -> f
     let ratio = latency / target;
     let wanted = if ratio < SLACK && around.accompanied {
         limits.min.as_f64()
-    } else if around.in_flight {
-        here
     } else if ratio > 1.0 {
-        here.max(1.0) * ratio.powf(GAIN).min(MOST_STEP)
+        // More than what is warm, which may be on its way already; and an instance at least, however small the fleet.
+        let warm = around.warm.as_f64();
+        here.max(warm + 1.0).max(warm * ratio.powf(GAIN).min(MOST_STEP))
+    } else if around.warm < around.desired {
+        here
     } else {
         here * (ratio / SLACK).clamp(MOST_STEP.recip(), 1.0)
     };
@@ -48,7 +50,7 @@ mod tests {
 
     const LIMITS: Limits = Limits { min: Capacity::new(2), max: Capacity::new(100) };
 
-    const TEN: Surroundings = Surroundings { desired: Capacity::new(10), in_flight: false, accompanied: false };
+    const TEN: Surroundings = Surroundings { desired: Capacity::new(10), warm: Capacity::new(10), accompanied: false };
 
     fn at_ten(latency: f64, around: Surroundings) -> f64 {
         ask(LIMITS, latency, 0.5, around)
@@ -56,13 +58,20 @@ mod tests {
 
     #[test]
     fn a_step_is_bounded_however_bad_the_latency() {
-        assert!(at_ten(0.6, TEN) > 10.0);
+        assert!((at_ten(0.51, TEN) - 11.0).abs() < 1e-9);
         assert!((at_ten(60.0, TEN) - 12.0).abs() < 1e-9);
     }
 
     #[test]
-    fn it_waits_for_capacity_in_flight_and_keeps_between_slack_and_target() {
-        assert!((at_ten(5.0, Surroundings { in_flight: true, ..TEN }) - 10.0).abs() < 1e-9);
+    fn it_waits_for_capacity_in_flight_unless_that_is_too_little() {
+        let warm = |warm| Surroundings { warm: Capacity::new(warm), ..TEN };
+        assert!((at_ten(5.0, warm(8)) - 10.0).abs() < 1e-9);
+        assert!((at_ten(5.0, warm(9)) - 10.8).abs() < 1e-9);
+        assert!((at_ten(0.1, warm(9)) - 10.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn it_keeps_between_slack_and_target() {
         assert!((at_ten(0.4, TEN) - 10.0).abs() < 1e-9);
         assert!((at_ten(0.4, Surroundings { accompanied: true, ..TEN }) - 10.0).abs() < 1e-9);
     }

@@ -49,9 +49,9 @@ pub struct Limits {
     pub max: Capacity,
 }
 
-/// `ln(value)`, with [`LEAST`] for nothing.
+/// `ln(value)`, with [`LEAST`] for nothing, and no more than the largest capacity there is.
 pub fn log(value: f64) -> f64 {
-    value.max(LEAST).ln()
+    value.clamp(LEAST, Capacity::MAX.as_f64()).ln()
 }
 
 impl Limits {

@@ -1,6 +1,7 @@
 //! Why: the closed list of things that an evaluation can say, with the data behind each.
 
 use std::fmt;
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -233,6 +234,14 @@ pub enum Guard {
     },
 }
 
+impl Reason {
+    /// What kind of reason it is, whatever its data; of a veto, whose.
+    pub fn kind(&self) -> (Discriminant<Reason>, Option<Discriminant<Guard>>) {
+        let guard = if let Self::Vetoed { guard } = self { Some(discriminant(guard)) } else { None };
+        (discriminant(self), guard)
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -272,10 +281,14 @@ impl fmt::Display for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotWarm { remaining } => {
-                write!(f, "no scale-in for another {:.0} s after the start", remaining.as_secs_f64())
+                write!(
+                    f,
+                    "no scale-in for another {:.0} s, until a full window has been seen without a gap",
+                    remaining.as_secs_f64()
+                )
             }
             Self::CapacityPending { pending } => write!(f, "no scale-in while {pending} are on their way into service"),
-            Self::Refreshing => f.write_str("no scale-in during an instance refresh"),
+            Self::Refreshing => f.write_str("no scale-in while an instance refresh is running or can't be ruled out"),
             Self::TerminateSuspended => f.write_str("no scale-in while the group's Terminate process is suspended"),
             Self::LaunchSuspended => f.write_str("no scale-out while the group's Launch process is suspended"),
             Self::LaunchesFailing { insufficient_capacity: true } => {
@@ -314,7 +327,7 @@ impl fmt::Display for Measurement {
 impl fmt::Display for Rivals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unknown => "whether anything else scales the group is not known yet",
+            Self::Unknown => "whether anything else scales the group could not be found out yet",
             Self::None => "nothing else scales the group",
             Self::ScalingPolicy => "an AWS scaling policy is enabled on the group (set takeover = true to act anyway)",
             Self::ScheduledAction => "a scheduled action is set on the group (set takeover = true to act anyway)",

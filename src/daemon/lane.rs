@@ -77,10 +77,19 @@ impl Lane {
     /// Runs one cycle an interval until it is told to stop, then hands back the seats with their states.
     pub(super) async fn run(mut self, clock: Clock, board: Board, mut stop: watch::Receiver<bool>) -> Vec<Seat> {
         let (first, inspected) = oneshot::channel();
-        let inspection = tokio::spawn(inspect(self.target.clone(), self.names(), clock, first));
+        let mut inspection = JoinSet::new();
+        inspection.spawn(inspect(self.target.clone(), self.names(), clock, first));
         // Until it is known what else scales the groups they are only observed, so the first cycle waits for that, but
         // not for longer than an interval.
-        let _ = tokio::time::timeout(clock.on_the_wall(self.interval), inspected).await;
+        let limit = tokio::time::sleep(clock.on_the_wall(self.interval));
+        let stopped = tokio::select! {
+            _ = inspected => false,
+            () = limit => false,
+            _ = stop.wait_for(|stop| *stop) => true,
+        };
+        if stopped {
+            return self.seats;
+        }
         let mut due = clock.now();
         loop {
             self.cycle(due, clock, &board).await;
@@ -91,7 +100,6 @@ impl Lane {
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
-        inspection.abort();
         self.seats
     }
 
@@ -166,7 +174,8 @@ impl Gathering {
 
 /// The first moment after `now` that is a whole number of intervals after `due`: a late cycle is skipped, not made up.
 fn next(due: Timestamp, interval: Duration, now: Timestamp) -> Timestamp {
-    let mut due = due.saturating_add(interval).unwrap_or(Timestamp::MAX);
+    // A clock that was set back would make the next cycle wait until it is right again.
+    let mut due = due.min(now).saturating_add(interval).unwrap_or(Timestamp::MAX);
     if due <= now {
         let late = elapsed(due, now).as_millis() / interval.as_millis().max(1);
         let skipped = u32::try_from(late + 1).unwrap_or(u32::MAX);
@@ -175,9 +184,9 @@ fn next(due: Timestamp, interval: Duration, now: Timestamp) -> Timestamp {
     due
 }
 
-/// `due`, unless the machine slept for so long that it is no longer about now.
+/// `due`, unless the machine slept or its clock was set, so that it is no longer about now.
 fn punctual(due: Timestamp, interval: Duration, now: Timestamp) -> Timestamp {
-    if elapsed(due, now) < interval { due } else { now }
+    if elapsed(due, now) < interval && elapsed(now, due) < interval { due } else { now }
 }
 
 /// Looks at the start, and now and then, for what else would scale the groups; after a failure again a minute later.

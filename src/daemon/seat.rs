@@ -7,10 +7,10 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::lane::Gathering;
-use crate::control::{self, ControllerState, Decision, Evaluation, Outcome, Rejection};
+use crate::control::{self, ControllerState, Decision, Evaluation, Outcome, Reason, Rejection};
 use crate::metric::Answer;
 use crate::observation::{Group, Measurement, Observation};
-use crate::policy::Policy;
+use crate::policy::{Capacity, Policy};
 use crate::status::{Action, Board, PolicyStatus};
 use crate::target::{AutoScaling, ErrorKind, TargetError};
 
@@ -112,34 +112,55 @@ impl Seat {
             log_action(&self.policy, &action);
             self.status.last_action = Some(action);
         } else if self.has_news(&evaluation) {
-            tracing::info!(event = "hold", policy = %self.policy.name, asg = %self.policy.asg,
-                because, "hold");
+            let details = self.details();
+            tracing::info!(event = "hold", policy = %self.policy.name, asg = %self.policy.asg, because, details, "hold");
         }
         self.status.counters.evaluations += 1;
         self.status.because = Some(because);
         self.status.evaluation = Some(evaluation);
     }
 
-    /// The evaluation holds for another reason than the one before.
+    /// The evaluation holds for another reason than the one before, or other metrics are invalid.
     fn has_news(&self, evaluation: &Evaluation) -> bool {
-        let word = |evaluation: &Evaluation| evaluation.last_word().map(std::mem::discriminant);
-        self.status
-            .evaluation
-            .as_ref()
-            .is_none_or(|last| last.decision != evaluation.decision || word(last) != word(evaluation))
+        let Some(last) = &self.status.evaluation else { return true };
+        let word = |evaluation: &Evaluation| evaluation.last_word().map(Reason::kind);
+        let label = |measurement: &Measurement| measurement.label();
+        let labels =
+            |evaluation: &Evaluation| -> Vec<_> { evaluation.observation.measurements.iter().map(label).collect() };
+        last.decision != evaluation.decision || word(last) != word(evaluation) || labels(last) != labels(evaluation)
+    }
+
+    /// What the sources and AWS had to say, for the log.
+    fn details(&self) -> String {
+        let metrics = self.status.metrics.iter();
+        let metrics = metrics.filter_map(|m| m.detail.as_ref().map(|detail| format!("{}: {detail}", m.name)));
+        metrics.chain(self.status.group_detail.clone()).collect::<Vec<_>>().join("; ")
     }
 }
 
 async fn apply(target: &AutoScaling, policy: &Policy, decision: Decision) -> (Outcome, Option<String>) {
     let Decision::Scale { from, to } = decision else { return (Outcome::NoOp, None) };
-    if to < from
-        && let Some(objection) = refresh(target, &policy.asg).await
-    {
+    if let Some(objection) = objection(target, policy, from, to).await {
         return (Outcome::Rejected(Rejection::Contention), Some(objection));
     }
     match target.set_desired_capacity(&policy.asg, to).await {
         Ok(()) => (Outcome::Applied, None),
         Err(error) => (outcome_of(&error), Some(crate::telemetry::chain(&error))),
+    }
+}
+
+/// What has changed since the group was described. The call to come sets an absolute number and compares nothing, so it
+/// would undo whatever somebody else has set meanwhile.
+async fn objection(target: &AutoScaling, policy: &Policy, from: Capacity, to: Capacity) -> Option<String> {
+    if to < from
+        && let Some(objection) = refresh(target, &policy.asg).await
+    {
+        return Some(objection);
+    }
+    match target.desired_capacity(&policy.asg).await {
+        Ok(now) if now == from => None,
+        Ok(now) => Some(format!("somebody else has set the desired capacity from {from} to {now}")),
+        Err(error) => Some(crate::telemetry::chain(&error)),
     }
 }
 

@@ -16,8 +16,8 @@ use crate::metric::{SourceError, Sources};
 use crate::status::Board;
 use crate::target::{AutoScaling, TargetError};
 
-/// How long a lane may take to finish its cycle at shutdown or reload: every call of a cycle, to its deadline.
-const LONGEST_CYCLE: Duration = Duration::from_secs(20);
+/// What a lane may take at shutdown or reload beyond the deadlines of its calls.
+const MARGIN: Duration = Duration::from_secs(5);
 
 /// Reads the configuration anew.
 pub type Loader = Box<dyn Fn() -> Result<Config, Findings> + Send + Sync>;
@@ -37,6 +37,9 @@ pub enum StartError {
     /// A metric source can't be set up.
     #[error("can't set up the metric sources")]
     Source(#[from] SourceError),
+    /// The address of the API was changed.
+    #[error("http.listen can't change while Setpoint runs, expected the same or a restart")]
+    Listen,
     /// The Auto Scaling client can't be set up.
     #[error("can't set up the Auto Scaling client")]
     Target(#[from] TargetError),
@@ -133,6 +136,9 @@ impl Daemon {
     }
 
     async fn replace(&mut self, config: Config) -> Result<(), StartError> {
+        if config.http != self.config.http {
+            return Err(StartError::Listen);
+        }
         // Sources and targets remember samples and instances, so the ones that still serve are kept.
         let sources = if config.prometheus == self.config.prometheus {
             self.sources.clone()
@@ -141,7 +147,11 @@ impl Daemon {
         };
         let kept = if config.aws == self.config.aws { self.targets.clone() } else { HashMap::new() };
         let targets = connect(&config, self.credentials.as_ref(), &kept).await?;
-        let seats = self.stop_lanes().await;
+        let mut seats = self.stop_lanes().await;
+        if config.aws != self.config.aws {
+            // Another account or region may have other groups of the same names.
+            seats.clear();
+        }
         (self.config, self.sources, self.targets) = (config, sources, targets);
         self.start_lanes(seats.into_iter().map(|seat| (seat.policy().name.clone(), seat)).collect());
         Ok(())
@@ -154,7 +164,8 @@ impl Daemon {
         for policy in &self.config.policies {
             let region = region_of(&self.config, policy.region.as_ref());
             let target = self.targets[&policy.region].clone();
-            let seat = match before.remove(&policy.name).filter(|seat| seat.policy().asg == policy.asg) {
+            let same = |seat: &Seat| seat.policy().asg == policy.asg && seat.policy().region == policy.region;
+            let seat = match before.remove(&policy.name).filter(same) {
                 Some(seat) => seat.with_policy(policy.clone()),
                 None => Seat::new(policy.clone()),
             };
@@ -180,9 +191,12 @@ impl Daemon {
         for lane in &self.lanes {
             lane.stop.send_replace(true);
         }
+        // Reads, or a description; a last look; the call itself.
+        let reads = self.config.prometheus.as_ref().map_or(Duration::ZERO, |prometheus| prometheus.timeout);
+        let longest = reads.max(self.config.aws.timeout) + self.config.aws.timeout * 3 + MARGIN;
         let mut seats = Vec::new();
         for mut lane in self.lanes.drain(..) {
-            match tokio::time::timeout(LONGEST_CYCLE, &mut lane.task).await {
+            match tokio::time::timeout(longest, &mut lane.task).await {
                 Ok(Ok(back)) => seats.extend(back),
                 Ok(Err(error)) => tracing::error!(event = "lane-lost", %error, "a lane ended by itself"),
                 Err(_) => lane.task.abort(),

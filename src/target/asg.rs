@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_sdk_autoscaling::Client;
@@ -38,6 +39,10 @@ pub(super) const CALLS_AT_ONCE: usize = 4;
 
 /// The most calls about single groups that one [`AutoScaling::describe`] makes; the rest waits for the next.
 const MAX_LOOKS: usize = 32;
+
+/// The longest that all looks of one [`AutoScaling::describe`] may take together. What is late is not known, and the
+/// next description's turn.
+const LOOKING: Duration = Duration::from_secs(2);
 
 const DESCRIBE: &str = "DescribeAutoScalingGroups";
 const ACTIVITIES: &str = "DescribeScalingActivities";
@@ -75,7 +80,8 @@ impl AutoScaling {
         let described = self.list(names).await;
         let looks = self.due(&described, now).into_iter().take(MAX_LOOKS).map(|look| self.look(look));
         let looks: Vec<_> = looks.collect();
-        let answers: Vec<Answer> = iter(looks).buffer_unordered(CALLS_AT_ONCE).collect().await;
+        let late = Box::pin(tokio::time::sleep(LOOKING));
+        let answers: Vec<Answer> = iter(looks).buffer_unordered(CALLS_AT_ONCE).take_until(late).collect().await;
         let mut memory = self.memory();
         for answer in answers {
             memory.take(answer, now);
@@ -93,6 +99,13 @@ impl AutoScaling {
         let running = self.ask_for_refresh(name, Config::builder()).await;
         self.memory().refresh(name, &running);
         running
+    }
+
+    /// The desired capacity as it is now. There is no compare-and-set, so ask just before a change.
+    pub async fn desired_capacity(&self, name: &Arc<str>) -> Result<Capacity, TargetError> {
+        let described = self.list(std::slice::from_ref(name)).await.remove(name);
+        let described = described.unwrap_or_else(|| Err(TargetError::new(DESCRIBE, ErrorKind::NotFound, name)));
+        described.map(|described| described.group.desired)
     }
 
     /// Sets the desired capacity, whatever cooldown the group itself may have.

@@ -45,8 +45,9 @@ fn recommend_one(
 ) -> (Recommendation, Reason) {
     let probe = probe(view, state, signal);
     let asked = ask(view, state, signal, accompanied);
+    // Rounded before the larger is taken: `max` would hide a number that is none.
+    let rounded = Capacity::ceil(asked).unwrap_or(view.group.desired).max(probe.unwrap_or_default());
     let capacity = asked.max(probe.map_or(0.0, Capacity::as_f64));
-    let rounded = Capacity::ceil(capacity).unwrap_or(view.group.desired);
     let metric = signal.metric.name.clone();
     let reason = match probe {
         Some(probe) if probe.as_f64() >= asked => {
@@ -71,8 +72,7 @@ fn ask(view: &View, state: &mut ControllerState, signal: &Signal, accompanied: b
         (Some(demand), Some(memory)) => pid::ask(gains, limits, &mut memory.pid, demand, desired, view.now),
         (Some(_), None) => desired.as_f64(),
         (None, _) => {
-            let in_flight = view.in_flight() > Capacity::ZERO;
-            let around = Surroundings { desired, in_flight, accompanied };
+            let around = Surroundings { desired, warm: view.group.warm, accompanied };
             latency::ask(limits, signal.value, signal.metric.target, around)
         }
     }
@@ -87,6 +87,8 @@ fn probe(view: &View, state: &ControllerState, signal: &Signal) -> Option<Capaci
     }
     let last = state.last_event(Some(Direction::Out));
     let fresh = last.is_some_and(|event| elapsed(event.at, view.now) < PROBE_REST);
+    // Just started, nobody knows what was tried last; a daemon that restarts again and again must not ratchet up.
+    let fresh = fresh || state.live_for(view.now) < PROBE_REST;
     let desired = view.group.desired;
     if fresh { Some(desired) } else { Capacity::ceil(desired.as_f64() * PROBE) }
 }

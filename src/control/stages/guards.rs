@@ -16,30 +16,35 @@ pub(super) fn veto(
 ) -> Capacity {
     let collapses = collapses(view, state, signals);
     let desired = view.group.desired;
-    let mut vetoed = false;
+    let kept = view.kept(wanted);
+    let mut vetoes = 0;
     let mut object = |guard: Guard| {
         say.that(Reason::Vetoed { guard });
-        vetoed = true;
+        vetoes += 1;
     };
-    if wanted > desired {
-        guard_scale_out(view, wanted, &mut object);
-    } else if wanted < desired {
+    if wanted < desired {
         guard_group(view, &mut object);
         guard_validity(view, signals, &mut object);
-        // An owner who lowers the maximum has judged the demand already.
-        if !view.restores_bounds(wanted) {
-            guard_warmth(view, state, &mut object);
-            signals.valid.iter().filter_map(|signal| above_target(view, signal)).for_each(&mut object);
-            collapses.into_iter().for_each(&mut object);
-        }
     }
-    if vetoed { desired } else { wanted }
+    if vetoes > 0 {
+        return desired;
+    }
+    // An owner who set the bounds has judged the demand already: as far as they reach, these do not object.
+    let mut object = |guard: Guard| {
+        say.that(Reason::Vetoed { guard });
+        vetoes += 1;
+    };
+    if wanted > kept {
+        guard_launches(view, &mut object);
+    } else if wanted < kept {
+        guard_warmth(view, state, &mut object);
+        signals.valid.iter().filter_map(|signal| above_target(view, signal)).for_each(&mut object);
+        collapses.into_iter().for_each(&mut object);
+    }
+    if vetoes > 0 { kept } else { wanted }
 }
 
-fn guard_scale_out(view: &View, wanted: Capacity, object: &mut impl FnMut(Guard)) {
-    if view.restores_bounds(wanted) {
-        return;
-    }
+fn guard_launches(view: &View, object: &mut impl FnMut(Guard)) {
     if view.group.suspended.launch {
         object(Guard::LaunchSuspended);
     }

@@ -1,5 +1,7 @@
 //! How far and how soon: tolerance, stabilization, step limits, bounds and cooldown.
 
+use std::cmp::Reverse;
+
 use super::{Say, View};
 use crate::control::reason::{Bound, Direction, Reason};
 use crate::control::state::ControllerState;
@@ -26,8 +28,9 @@ pub(super) fn tolerance(view: &View, say: &mut Say, wanted: Capacity) -> Capacit
 
 /// Scales in only to the highest recommendation of its window, and out only to the lowest of its own.
 ///
-/// The raw recommendation enters the windows. While a metric is invalid, nothing below the desired capacity does, so
-/// that a full window of valid data stands behind every scale-in.
+/// What tolerance left of the recommendation enters the windows. While a metric is invalid, nothing below the desired
+/// capacity does, so that a full window of valid data stands behind every scale-in; and nothing enters the window of
+/// scale-out, which missing data must not freeze.
 pub(super) fn stabilization(
     view: &View,
     state: &mut ControllerState,
@@ -36,11 +39,15 @@ pub(super) fn stabilization(
     wanted: Capacity,
 ) -> Capacity {
     let desired = view.group.desired;
-    let raw = say.evaluation.recommended().unwrap_or(desired);
-    let cautious = if all_valid { raw } else { raw.max(desired) };
     let windows = view.policy.stabilization;
+    let cautious = if all_valid { wanted } else { wanted.max(desired) };
     let highest = state.highest.push(view.now, cautious, windows.inward);
-    let lowest = state.lowest.push(view.now, std::cmp::Reverse(raw), windows.out).0;
+    let lowest = if all_valid {
+        state.lowest.push(view.now, Reverse(wanted), windows.out)
+    } else {
+        state.lowest.peek(view.now, windows.out).unwrap_or(Reverse(wanted))
+    };
+    let lowest = lowest.0;
     let (direction, allowed, window) = if wanted < desired {
         (Direction::In, highest.min(desired).max(wanted), windows.inward)
     } else {
@@ -88,7 +95,8 @@ fn least(view: &View, state: &ControllerState) -> Capacity {
 /// that a small group can move at all.
 fn change(limit: StepLimit, base: Capacity) -> Capacity {
     let percent = limit.percent.and_then(|percent| Capacity::ceil(base.as_f64() * percent / 100.0));
-    percent.unwrap_or(Capacity::ZERO).max(limit.count.unwrap_or(Capacity::ZERO))
+    let percent = percent.map(|percent| percent.max(Capacity::new(1)));
+    percent.unwrap_or_default().max(limit.count.unwrap_or_default())
 }
 
 /// Keeps the capacity within the policy's and the group's own bounds. The minimum is restored at once; a maximum below
@@ -111,7 +119,8 @@ pub(super) fn bounds(view: &View, state: &ControllerState, say: &mut Say, wanted
 /// Rests after a scale event: scale-out after a scale-out, scale-in after either.
 pub(super) fn cooldown(view: &View, state: &ControllerState, say: &mut Say, wanted: Capacity) -> Capacity {
     let desired = view.group.desired;
-    if wanted == desired || view.restores_bounds(wanted) {
+    let kept = view.kept(wanted);
+    if wanted == kept {
         return wanted;
     }
     let (direction, rest, last) = if wanted > desired {
@@ -123,7 +132,7 @@ pub(super) fn cooldown(view: &View, state: &ControllerState, say: &mut Say, want
     match since.and_then(|since| rest.checked_sub(since)).filter(|remaining| !remaining.is_zero()) {
         Some(remaining) => {
             say.that(Reason::CoolingDown { direction, remaining });
-            desired
+            kept
         }
         None => wanted,
     }

@@ -85,11 +85,12 @@ impl View<'_> {
         (within_group(self.policy.min), within_group(self.policy.max))
     }
 
-    /// The capacity is outside the bounds, and `wanted` brings it back.
-    fn restores_bounds(&self, wanted: Capacity) -> bool {
+    /// What is left of `wanted` where the change is refused but the bounds must hold: the desired capacity, or as far
+    /// towards the bounds as `wanted` goes.
+    fn kept(&self, wanted: Capacity) -> Capacity {
         let (min, max) = self.bounds();
         let desired = self.group.desired;
-        (desired < min && wanted > desired) || (desired > max && wanted < desired)
+        if wanted > desired { desired.max(min).min(wanted) } else { desired.min(max).max(wanted) }
     }
 
     /// Requested capacity that does not carry a full share yet.

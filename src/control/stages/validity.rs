@@ -63,8 +63,14 @@ fn signal<'a>(
         MetricKind::Utilization if serving == Capacity::ZERO => {
             return Err(Reason::NothingServes { metric: metric.name.clone() });
         }
+        // The average is over all in service. Towards more, those that still warm up count in full, since they serve;
+        // towards less they do not, until they have shown what they carry.
+        MetricKind::Utilization if relative > 1.0 => (Some(relative * view.group.in_service.as_f64()), relative),
         MetricKind::Utilization => (Some(relative * serving.as_f64()), relative),
         MetricKind::Total => (Some(relative), relative / serving.as_f64().max(1.0)),
     };
+    if !ratio.is_finite() || !demand.is_none_or(f64::is_finite) {
+        return Err(Reason::MetricInvalid { metric: metric.name.clone(), measurement: Measurement::NotFinite });
+    }
     Ok(Signal { metric, index, value, demand, ratio })
 }
