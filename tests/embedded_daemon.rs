@@ -8,7 +8,7 @@ use setpoint::config;
 use setpoint::daemon::{Command, Daemon};
 use setpoint::observation::elapsed;
 use setpoint::policy::Capacity;
-use setpoint::simulation::{GroupSettings, LaunchFault, Phase, Workload, World, WorldServer};
+use setpoint::simulation::{Fault, GroupSettings, LaunchFault, Phase, PrometheusFault, Workload, World, WorldServer};
 use setpoint::status::{Board, PolicyStatus, Snapshot};
 use tokio::sync::{mpsc, oneshot};
 
@@ -122,6 +122,28 @@ query = 'sum(http_requests_per_second{asg="web"})'
 target = 100
 "#;
 
+const OUT_ONLY: &str = r#"
+interval = "1s"
+[prometheus]
+url = "http://127.0.0.1:9090"
+timeout = "900ms"
+[aws]
+region = "us-east-1"
+timeout = "900ms"
+[[policy]]
+name = "web"
+asg = "web"
+mode = "scale-out-only"
+min = 1
+max = 1000
+step = { out = "unlimited" }
+[[policy.metric]]
+name = "requests"
+kind = "total"
+query = 'sum(http_requests_per_second{asg="web"})'
+target = 100
+"#;
+
 fn web(desired: u32, rate: f64, start: jiff::Timestamp) -> World {
     let settings = GroupSettings {
         name: "web".into(),
@@ -151,6 +173,26 @@ async fn insufficient_capacity_neither_ratchets_nor_lowers() {
     set_rate(&trial, 1.0);
     clock.sleep_until(clock.now() + Duration::from_mins(2)).await;
     assert_eq!(trial.policy("web").group.map(|group| group.desired.get()), Some(4), "never lowered to clean up");
+    trial.stop().await;
+}
+
+/// `SetDesiredCapacity` compares nothing, so what somebody else sets during a cycle must be seen before it is called.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_sets_during_a_cycle_is_not_undone() {
+    let start = jiff::Timestamp::now();
+    let mut world = web(4, 980.0, start);
+    // The group is described at once; the decision waits for the slow answer.
+    world.faults.prometheus = Some(Fault::everywhere(PrometheusFault::Slow(Duration::from_millis(600))));
+    let trial = Trial::start(world, Clock::WALL, OUT_ONLY).await;
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    let operator = |world: &mut World| {
+        let now = world.now();
+        world.fleet_mut("web").expect("the fleet").group.set_desired(Capacity::new(50), false, now)
+    };
+    trial.world.with(operator).expect("within the bounds");
+    trial.until("web", "evaluated a few times", |status| status.counters.evaluations > 3).await;
+    let desired = trial.world.with(|world| world.fleet("web").map(|fleet| fleet.group.desired()));
+    assert_eq!(desired, Some(Capacity::new(50)), "{:#?}", trial.policy("web").last_action);
     trial.stop().await;
 }
 
