@@ -179,8 +179,8 @@ async fn insufficient_capacity_neither_ratchets_nor_lowers() {
 /// `SetDesiredCapacity` compares nothing, so what somebody else sets during a cycle must be seen before it is called.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_operator_sets_during_a_cycle_is_not_undone() {
-    let start = jiff::Timestamp::now();
-    let mut world = web(4, 980.0, start);
+    // A world with a past, so that the first query finds a value.
+    let mut world = web(4, 980.0, jiff::Timestamp::now() - Duration::from_mins(1));
     // The group is described at once; the decision waits for the slow answer.
     world.faults.prometheus = Some(Fault::everywhere(PrometheusFault::Slow(Duration::from_millis(600))));
     let trial = Trial::start(world, Clock::WALL, OUT_ONLY).await;
