@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// What a server somewhere might answer, to get into the page.
 const HOSTILE: &str = "<script>alert('1')</script>";
@@ -141,6 +141,14 @@ async fn a_policy_says_in_words_what_was_read_and_why_it_holds() {
     let lost = site.get("/api/v1/policies/lost").await.json();
     assert_eq!(lost["metrics"][0]["says"], "the source failed (timeout)");
     assert_eq!(lost["troubles"][0]["kind"], "group unknown");
+    assert_eq!(lost["group_detail"], format!("AccessDenied: {HOSTILE}"), "JSON needs no escapes for markup");
+    assert_eq!(lost["decision"]["action"], "hold");
+    let contested = site.get("/api/v1/policies/contested").await.json();
+    assert_eq!(
+        (&contested["troubles"][0]["kind"], &contested["decision"]["action"]),
+        (&"contested".into(), &"hold".into())
+    );
+    assert!(contested["says"].to_string().contains("an AWS scaling policy is enabled"), "{contested}");
     let web = site.get("/api/v1/policies/web").await.json();
     assert_eq!((&web["decision"]["to"], &web["troubles"]), (&6.into(), &Value::Array(Vec::new())));
     assert_eq!(web["metrics"][0]["says"], "90 %");
@@ -173,11 +181,10 @@ async fn the_page_says_each_state_in_words() {
     let site = Site::open(fleet()).await;
     let page = site.get("/").await.body;
     for says in [
-        "90 %",
-        "70 %",
-        "410 ms",
-        "500 ms",
-        "0.125 an instance (0.5 in all) of 0.25",
+        "90 %</span>, above its target of 70 %",
+        "410 ms</span>, target 500 ms",
+        "0.125 an instance (0.5 in all)</span>, target 0.25",
+        "3 warm",
         "no data",
         "not a finite number",
         "2 series where one was asked for",
@@ -190,13 +197,69 @@ async fn the_page_says_each_state_in_words() {
         "not evaluated yet",
         "failed",
         "scale 4 to 6",
-        "stabilization",
+        "2026-11-23 02:58:50 UTC, since cpu asks for 4",
+        "<caption>",
+        "<title>Setpoint: 9 in trouble</title>",
         "the group could not be described",
     ] {
         assert!(page.contains(says), "{says}");
     }
+    let web = site.get("/api/v1/policies/web").await.json();
+    for stage in web["evaluation"]["stages"].as_array().unwrap() {
+        let name = stage["stage"].as_str().unwrap();
+        assert!(page.contains(&format!("<td>{name}</td>")), "the word of the API for {name}");
+    }
     assert!(!page.contains("<script"), "a page without scripts");
     assert!(page.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;"), "what a server said is text");
+}
+
+#[tokio::test]
+async fn every_link_leads_somewhere() {
+    let site = Site::open(fleet()).await;
+    let page = site.get("/").await.body;
+    let links: Vec<&str> = page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    for path in ["/metrics", "/api/v1/status", "/api/v1/policies", "/api/v1/policies/web", "/api/v1/policies/fresh"] {
+        assert!(links.contains(&path), "{path} in {links:?}");
+    }
+    for link in links {
+        match link.strip_prefix('#') {
+            Some(id) => assert!(page.contains(&format!("id=\"{id}\"")), "{link}"),
+            None => assert_eq!(site.get(link).await.status, 200, "{link}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_large_fleet_shows_those_in_trouble_and_says_that_there_are_more() {
+    let mut snapshot = fleet();
+    for number in 0..300 {
+        let name = format!("calm-{number:03}");
+        let calm = seen(&named(&name), &[value(0.7)], Some(group(4)), snapshot.started);
+        snapshot.policies.insert(calm.name.clone(), Arc::new(calm));
+    }
+    let site = Site::open(snapshot).await;
+    let page = site.get("/").await.body;
+    assert_eq!(page.matches("<section").count(), 200);
+    assert!(page.contains("311 policies. ") && page.contains("This page shows 200 of them."));
+    assert!(page.find("id=\"policy-twins\"") < page.find("id=\"policy-calm-000\""), "trouble comes first");
+    let list = site.get("/api/v1/policies").await.json();
+    assert_eq!(list["policies"].as_array().unwrap().len(), 311);
+}
+
+#[tokio::test]
+async fn an_ordinary_client_is_served_by_address_and_by_name() {
+    // Another test may have installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let site = Site::open(fleet()).await;
+    let port = site.address.port();
+    let client = reqwest::Client::builder().no_proxy().resolve("rebound.example", site.address).build().unwrap();
+    for (host, status) in [("127.0.0.1", 200), ("localhost", 200), ("rebound.example", 403)] {
+        for path in ["", "metrics", "api/v1/policies/web"] {
+            let answer = client.get(format!("http://{host}:{port}/{path}")).send().await.unwrap();
+            assert_eq!(answer.status(), status, "{host} {path}");
+            assert_eq!(answer.content_length(), Some(answer.bytes().await.unwrap().len() as u64), "{host} {path}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -271,6 +334,23 @@ async fn a_thousand_slow_clients_keep_nobody_out_for_long() {
         slow.push(stream);
     }
     assert_eq!(site.get("/healthz").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_beyond_the_bound_waits_until_another_leaves() {
+    let site = Site::open(fleet()).await;
+    let mut places = Vec::new();
+    for _ in 0..256 {
+        let mut stream = site.connect().await;
+        assert!(exchange(&mut stream).await);
+        places.push(stream);
+    }
+    let mut waiting = site.connect().await;
+    let mut served = Box::pin(exchange(&mut waiting));
+    // Shorter than a connection may idle.
+    assert!(timeout(Duration::from_secs(1), &mut served).await.is_err(), "there was no place");
+    places.pop();
+    assert!(served.await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -398,11 +478,12 @@ impl Answer {
     }
 }
 
-/// The samples of a page in the Prometheus text format, read strictly: every sample follows the `TYPE` of its name, no
-/// family and no series comes twice, every counter ends in `_total`, and every number is finite.
+/// The samples of a page in the Prometheus text format, read strictly: every sample follows the `TYPE` of its name and that
+/// its `HELP`, no family and no series comes twice, every counter ends in `_total`, and every number is finite.
 fn samples(page: &str) -> BTreeMap<String, f64> {
     let lenient = prometheus_parse::Scrape::parse(page.lines().map(|line| Ok(line.to_owned()))).unwrap();
     let mut families: Vec<(&str, &str)> = Vec::new();
+    let mut help = "";
     let mut samples = BTreeMap::new();
     assert!(page.ends_with('\n'));
     for line in page.lines() {
@@ -411,8 +492,11 @@ fn samples(page: &str) -> BTreeMap<String, f64> {
             assert!(families.iter().all(|(known, _)| *known != name), "{name} comes twice");
             assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
             assert!(["counter", "gauge"].contains(&kind), "{line}");
+            assert!(help.starts_with(&format!("# HELP {name} ")) && help.ends_with('.'), "{help:?} before {line:?}");
             families.push((name, kind));
-        } else if !line.starts_with("# HELP ") {
+        } else if line.starts_with("# HELP ") {
+            help = line;
+        } else {
             let (series, number) = line.rsplit_once(' ').unwrap();
             let name = series.split('{').next().unwrap();
             assert_eq!(families.last().unwrap().0, name, "{line}");
@@ -453,7 +537,7 @@ fn fleet() -> Snapshot {
         lost(now),
         seen(&named("contested"), &[value(0.9)], Some(GroupStatus { rivals: Rivals::ScalingPolicy, ..group(4) }), now),
         refused(now),
-        seen(&named("overdue"), &[value(0.7)], Some(group(4)), now - Duration::from_mins(10)),
+        seen(&named("overdue"), &[value(0.7)], Some(warming()), now - Duration::from_mins(10)),
         PolicyStatus::new(&named("fresh")),
         PolicyStatus { because: Some("the last evaluation failed".into()), ..PolicyStatus::new(&named("faulty")) },
     ] {
@@ -480,6 +564,11 @@ fn seen(policy: &Policy, measurements: &[Measurement], group: Option<GroupStatus
     status
 }
 
+/// Four in service, of which one is not warm yet.
+fn warming() -> GroupStatus {
+    GroupStatus { warm: Capacity::new(3), ..group(4) }
+}
+
 fn bad(name: &str, measurement: Measurement, now: Timestamp) -> PolicyStatus {
     seen(&named(name), &[measurement], Some(group(4)), now)
 }
@@ -491,7 +580,7 @@ fn web(now: Timestamp) -> PolicyStatus {
     let fresh = |value| Measurement::Value { value, age: Some(Duration::from_secs(3)) };
     let mut status = seen(&rules, &[fresh(0.9), fresh(0.41), fresh(0.5)], Some(group(4)), now);
     let Some(Decision::Scale { .. }) = status.decision() else { panic!("{:?}", status.because) };
-    status.last_action = Some(action(Outcome::Applied, None, now - Duration::from_mins(3)));
+    status.last_action = Some(action(Outcome::Applied, None, "2026-11-23T02:58:50Z".parse().unwrap()));
     status.counters.actions.insert(("out", "applied"), 3);
     status
 }

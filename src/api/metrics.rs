@@ -97,7 +97,7 @@ fn daemon(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
     page.number(
         "config_last_reload_successful",
         "Whether the last attempt to load the configuration worked.",
-        flag(configuration.reload_error.is_none()),
+        f64::from(configuration.reload_error.is_none()),
     )?;
     page.number(
         "config_last_reload_success_timestamp_seconds",
@@ -156,7 +156,7 @@ fn signals(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
     });
     page.gauge("signal_age_seconds", "The age of the newest sample behind the measurement.", age)?;
     let valid = metrics()
-        .map(|(labels, _, metric)| (labels, flag(matches!(metric.measurement, Some(Measurement::Value { .. })))));
+        .map(|(labels, _, metric)| (labels, f64::from(matches!(metric.measurement, Some(Measurement::Value { .. })))));
     page.gauge("signal_valid", "Whether the last measurement is a number to decide with.", valid)
 }
 
@@ -165,7 +165,7 @@ fn decisions(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
     page.gauge("last_decision_timestamp_seconds", "When the policy was last evaluated.", at)?;
     let modes = [Mode::Active, Mode::Observe, Mode::ScaleOutOnly, Mode::Paused].map(|mode| (mode, mode.to_string()));
     let states = policies(snapshot).flat_map(|([name, asg], policy)| {
-        modes.iter().map(move |(mode, word)| ([name, asg, ("mode", word)], flag(*mode == policy.mode)))
+        modes.iter().map(move |(mode, word)| ([name, asg, ("mode", word)], f64::from(*mode == policy.mode)))
     });
     page.gauge("policy_mode", "1 for the mode that the policy is in, 0 for the others.", states)?;
     let actions = policies(snapshot).flat_map(|([name, asg], policy)| {
@@ -199,10 +199,6 @@ fn errors(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
 
 fn policies(snapshot: &Snapshot) -> impl Iterator<Item = ([Label<'_>; 2], &PolicyStatus)> {
     snapshot.policies.values().map(|policy| ([("policy", &*policy.name), ("asg", &*policy.asg)], &**policy))
-}
-
-fn flag(set: bool) -> f64 {
-    f64::from(u8::from(set))
 }
 
 fn seconds(at: Timestamp) -> f64 {

@@ -6,9 +6,10 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::View;
-use super::words::{Quantity, Reading, Span, Trouble, ratio, troubles};
+use super::words::{Moment, Quantity, Reading, Span, Trouble, ratio, troubles};
 use crate::control::{Decision, Evaluation, Outcome, Stage};
 use crate::observation::{Measurement, elapsed};
 use crate::status::{Action, MetricStatus, PolicyStatus, Snapshot};
@@ -36,19 +37,29 @@ fn write_page(page: &mut String, snapshot: &Snapshot, now: Timestamp) -> fmt::Re
     let mut rows: Vec<Row> = snapshot.policies.values().map(|policy| (&**policy, troubles(policy, now))).collect();
     // The sort is stable, so the names stay in their order.
     rows.sort_by_key(|(_, troubles)| troubles.is_empty());
-    page.write_str(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Setpoint</title>\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta http-equiv=\"refresh\" content=\"5\">\
-         <link rel=\"stylesheet\" href=\"/style.css\"></head><body><main><h1>Setpoint</h1>",
-    )?;
+    let troubled = rows.iter().filter(|(_, troubles)| !troubles.is_empty()).count();
+    write_head(page, troubled)?;
     write_health(page, snapshot, now)?;
-    write_sum(page, &rows)?;
+    write_sum(page, rows.len(), troubled)?;
     rows.truncate(MOST_POLICIES);
     write_fleet(page, &rows, now)?;
     for row in &rows {
         write_policy(page, row, now)?;
     }
     page.write_str("</main></body></html>")
+}
+
+/// The title is what can be seen of a page among many.
+fn write_head(page: &mut String, troubled: usize) -> fmt::Result {
+    page.write_str("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Setpoint")?;
+    if troubled > 0 {
+        write!(page, ": {troubled} in trouble")?;
+    }
+    page.write_str(
+        "</title><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <meta http-equiv=\"refresh\" content=\"5\"><link rel=\"stylesheet\" href=\"/style.css\"></head>\
+         <body><main><h1>Setpoint</h1>",
+    )
 }
 
 fn write_health(page: &mut String, snapshot: &Snapshot, now: Timestamp) -> fmt::Result {
@@ -67,25 +78,28 @@ fn write_health(page: &mut String, snapshot: &Snapshot, now: Timestamp) -> fmt::
     write!(page, "in force for {}.</p>", Span(elapsed(configuration.loaded, now)))
 }
 
-fn write_sum(page: &mut String, rows: &[Row]) -> fmt::Result {
-    let troubled = rows.iter().filter(|(_, troubles)| !troubles.is_empty()).count();
-    let count = |number: usize| if number == 1 { "1 policy".to_owned() } else { format!("{number} policies") };
-    write!(page, "<p>{}. ", count(rows.len()))?;
+fn write_sum(page: &mut String, count: usize, troubled: usize) -> fmt::Result {
+    write!(page, "<p>{count} {}. ", if count == 1 { "policy" } else { "policies" })?;
     match troubled {
         0 => page.write_str("<span class=\"good\">None is in trouble.</span>")?,
         troubled => write!(page, "<span class=\"bad\">In trouble: {troubled}, listed first.</span>")?,
     }
-    if rows.len() > MOST_POLICIES {
-        write!(page, " This page shows {MOST_POLICIES}; <a href=\"/api/v1/policies\">the API</a> has all.")?;
+    if count > MOST_POLICIES {
+        write!(page, " This page shows {MOST_POLICIES} of them.")?;
     }
-    page.write_str("</p>")
+    page.write_str(
+        "</p><p class=\"muted\">As JSON: <a href=\"/api/v1/status\">status</a>, \
+         <a href=\"/api/v1/policies\">all policies</a>. For Prometheus: <a href=\"/metrics\">metrics</a>.</p>",
+    )
 }
 
 fn write_fleet(page: &mut String, rows: &[Row], now: Timestamp) -> fmt::Result {
     page.write_str(
-        "<table class=\"fleet\"><thead><tr><th>Policy</th><th>Mode</th><th>Measured against target</th>\
-         <th class=\"number\">Desired</th><th class=\"number\">In service</th><th class=\"number\">Pending</th>\
-         <th>Decision</th><th>Last action</th></tr></thead><tbody>",
+        "<table class=\"fleet\"><caption>Policies; counts are instances</caption><thead><tr>\
+         <th scope=\"col\">Policy</th><th scope=\"col\">Mode</th><th scope=\"col\">Measured against target</th>\
+         <th scope=\"col\" class=\"number\">Desired</th><th scope=\"col\" class=\"number\">In service</th>\
+         <th scope=\"col\" class=\"number\">Pending</th><th scope=\"col\">Decision</th>\
+         <th scope=\"col\">Last action</th></tr></thead><tbody>",
     )?;
     for row in rows {
         write_row(page, row, now)?;
@@ -95,14 +109,14 @@ fn write_fleet(page: &mut String, rows: &[Row], now: Timestamp) -> fmt::Result {
 
 fn write_row(page: &mut String, (policy, troubles): &Row, now: Timestamp) -> fmt::Result {
     let name = Text(&policy.name);
-    write!(page, "<tr><td class=\"name\"><a href=\"#policy-{name}\">{name}</a>")?;
+    write!(page, "<tr><th scope=\"row\" class=\"name\"><a href=\"#policy-{name}\">{name}</a>")?;
     write!(page, "<br><span class=\"muted\">{}</span>", Text(&policy.asg))?;
     let mut kinds: Vec<&str> = troubles.iter().map(|trouble| trouble.kind).collect();
     kinds.dedup();
     for kind in kinds {
         write!(page, "<br><span class=\"bad\">{kind}</span>")?;
     }
-    write!(page, "</td><td data-label=\"Mode\">{}</td><td data-label=\"Measured\">", policy.mode)?;
+    write!(page, "</th><td data-label=\"Mode\">{}</td><td data-label=\"Measured\">", policy.mode)?;
     for metric in &policy.metrics {
         write_metric(page, policy, metric)?;
     }
@@ -116,17 +130,16 @@ fn write_row(page: &mut String, (policy, troubles): &Row, now: Timestamp) -> fmt
 }
 
 fn write_metric(page: &mut String, policy: &PolicyStatus, metric: &MetricStatus) -> fmt::Result {
-    let (reading, target) = (Reading(policy, metric), Quantity(metric, metric.target));
-    write!(page, "<div>{} ", Text(&metric.name))?;
-    match (metric.measurement, ratio(policy, metric)) {
-        (Some(Measurement::Value { .. }), Some(ratio)) if ratio > 1.0 => {
-            write!(page, "<span class=\"warn\">{reading}, above {target}</span>")?;
+    let (class, relation) = match metric.measurement {
+        None => ("muted", "target"),
+        Some(Measurement::Value { .. }) if ratio(policy, metric).is_some_and(|ratio| ratio > 1.0) => {
+            ("warn", "above its target of")
         }
-        (Some(Measurement::Value { .. }), _) => write!(page, "{reading} of {target}")?,
-        (Some(_), _) => write!(page, "<span class=\"bad\">{}</span>, target {target}", Text(reading))?,
-        (None, _) => write!(page, "<span class=\"muted\">{reading}, target {target}</span>")?,
-    }
-    page.write_str("</div>")
+        Some(Measurement::Value { .. }) => ("value", "target"),
+        Some(_) => ("bad", "target"),
+    };
+    let (name, reading, target) = (Text(&metric.name), Text(Reading(policy, metric)), Quantity(metric, metric.target));
+    write!(page, "<div>{name} <span class=\"{class}\">{reading}</span>, {relation} {target}</div>")
 }
 
 fn write_counts(page: &mut String, policy: &PolicyStatus) -> fmt::Result {
@@ -136,8 +149,11 @@ fn write_counts(page: &mut String, policy: &PolicyStatus) -> fmt::Result {
             .try_for_each(|label| write!(page, "<td data-label=\"{label}\" class=\"number muted\">unknown</td>"));
     };
     write!(page, "<td data-label=\"Desired\" class=\"number\">{}", group.desired)?;
-    write!(page, "<div class=\"muted\">{} to {}</div></td>", policy.min, policy.max)?;
+    write!(page, "<div class=\"muted\">min {}, max {}</div></td>", policy.min, policy.max)?;
     write!(page, "<td data-label=\"In service\" class=\"number\">{}", group.in_service)?;
+    if group.warm < group.in_service {
+        write!(page, "<div class=\"muted\">{} warm</div>", group.warm)?;
+    }
     if group.healthy < group.in_service {
         write!(page, "<div class=\"bad\">{} healthy</div>", group.healthy)?;
     }
@@ -166,11 +182,13 @@ fn write_action(page: &mut String, action: Option<&Action>, now: Timestamp) -> f
 
 fn write_policy(page: &mut String, (policy, troubles): &Row, now: Timestamp) -> fmt::Result {
     let name = Text(&policy.name);
-    write!(page, "<section id=\"policy-{name}\"><h2>{name}</h2>")?;
-    if let Some(evaluation) = &policy.evaluation {
-        write!(page, "<p class=\"muted\">Evaluated {} ago", Span(elapsed(evaluation.at, now)))?;
-        write!(page, ", every {}. <a href=\"/api/v1/policies/{name}\">As JSON</a></p>", Span(policy.interval))?;
+    write!(page, "<section id=\"policy-{name}\"><h2>{name}</h2><p class=\"muted\">")?;
+    match &policy.evaluation {
+        Some(Evaluation { at, .. }) => write!(page, "Evaluated {}, {} ago", Moment(*at), Span(elapsed(*at, now)))?,
+        None => page.write_str("Not evaluated yet")?,
     }
+    let interval = Span(policy.interval);
+    write!(page, ", due every {interval}. <a href=\"/api/v1/policies/{name}\">{name} as JSON</a></p>")?;
     if !troubles.is_empty() {
         page.write_str("<ul>")?;
         for Trouble { kind, says } in troubles {
@@ -183,6 +201,9 @@ fn write_policy(page: &mut String, (policy, troubles): &Row, now: Timestamp) -> 
             write!(page, "<p>The source of {} says: {}</p>", Text(&metric.name), Text(detail))?;
         }
     }
+    if let Some(Action { at, from, to, because, .. }) = &policy.last_action {
+        write!(page, "<p>Last action: {from} to {to} at {}, since {}</p>", Moment(*at), Text(because))?;
+    }
     policy.evaluation.as_ref().map_or(Ok(()), |evaluation| write_stages(page, evaluation))?;
     page.write_str("</section>")
 }
@@ -193,8 +214,9 @@ fn write_stages(page: &mut String, evaluation: &Evaluation) -> fmt::Result {
         return Ok(());
     }
     page.write_str(
-        "<table><thead><tr><th>Stage</th><th class=\"number\">In</th><th class=\"number\">Out</th>\
-         <th>Says</th></tr></thead><tbody>",
+        "<table><caption>The last decision, stage by stage, in instances</caption><thead><tr>\
+         <th scope=\"col\">Stage</th><th scope=\"col\" class=\"number\">In</th>\
+         <th scope=\"col\" class=\"number\">Out</th><th scope=\"col\">Says</th></tr></thead><tbody>",
     )?;
     evaluation.stages.iter().try_for_each(|stage| write_stage(page, evaluation, stage))?;
     page.write_str("</tbody></table>")
@@ -203,21 +225,14 @@ fn write_stages(page: &mut String, evaluation: &Evaluation) -> fmt::Result {
 fn write_stage(page: &mut String, evaluation: &Evaluation, stage: &Stage) -> fmt::Result {
     let Stage { stage: name, before, after } = stage;
     let class = if before == after { "" } else { " class=\"changed\"" };
-    let name = format!("{name:?}").to_lowercase();
+    // The word that the API has for it.
+    let name = json!(name);
+    let name = name.as_str().unwrap_or_default();
     write!(page, "<tr{class}><td>{name}</td><td class=\"number\">{before}</td><td class=\"number\">{after}</td><td>")?;
     for stated in evaluation.reasons.iter().filter(|stated| stated.stage == stage.stage) {
         write!(page, "<div>{}</div>", Text(&stated.reason))?;
     }
     page.write_str("</td></tr>")
-}
-
-/// A moment to the second, in UTC.
-struct Moment(Timestamp);
-
-impl Display for Moment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.strftime("%Y-%m-%d %H:%M:%S UTC"))
-    }
 }
 
 /// Text from anywhere, which a page may hold.

@@ -32,9 +32,9 @@ pub(super) fn troubles(policy: &PolicyStatus, now: Timestamp) -> Vec<Trouble> {
         policy.because.iter().for_each(|because| add("failed", because.clone()));
         return found;
     };
-    let age = elapsed(evaluation.at, now);
-    if age > policy.interval * PATIENCE {
-        add("overdue", format!("not evaluated for {}", Span(age)));
+    // A time that has not come yet means that the clock was set back.
+    if elapsed(evaluation.at, now).max(elapsed(now, evaluation.at)) > policy.interval * PATIENCE {
+        add("overdue", format!("not evaluated since {}", Moment(evaluation.at)));
     }
     for stated in &evaluation.reasons {
         match &stated.reason {
@@ -125,6 +125,15 @@ impl Display for Digits {
         let number = format!("{:.decimals$}", self.0);
         let shown = if decimals == 0 { &number } else { number.trim_end_matches('0').trim_end_matches('.') };
         f.write_str(if shown == "-0" { "0" } else { shown })
+    }
+}
+
+/// A moment to the second, in UTC.
+pub(super) struct Moment(pub Timestamp);
+
+impl Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.strftime("%Y-%m-%d %H:%M:%S UTC"))
     }
 }
 
