@@ -160,7 +160,7 @@ fn cpu_at_90_on_four_makes_six_and_no_bad_data_removes_any() {
     let daemon = Daemon::start(&prometheus.url(), &moto.url());
     within(PATIENCE, "a desired capacity of 6", || moto.desired("web") == 6);
 
-    // Every stretch of bad data comes after low readings, which alone would remove instances.
+    // Each kind of bad data in turn, for longer than the stabilization window and every cooldown.
     exporter.shows(&[f64::NAN]);
     daemon.says("not-finite");
     hold(&moto);
