@@ -23,12 +23,12 @@ struct Trial {
 }
 
 impl Trial {
-    async fn start(world: World, clock: Clock, text: &'static str) -> Self {
+    async fn start(world: World, clock: Clock, text: &str) -> Self {
         Self::start_after(Duration::ZERO, world, clock, text).await
     }
 
     /// The daemon starts `pause` after the world, so that its cycles lie that much after the world's scrapes.
-    async fn start_after(pause: Duration, world: World, clock: Clock, text: &'static str) -> Self {
+    async fn start_after(pause: Duration, world: World, clock: Clock, text: &str) -> Self {
         let world = WorldServer::start(world, clock).await.expect("loopback");
         tokio::time::sleep(pause).await;
         let board = Board::new(Snapshot::new("trial".into(), clock.now()));
@@ -36,7 +36,8 @@ impl Trial {
             ("SETPOINT__PROMETHEUS__URL".to_owned(), world.prometheus_url.clone()),
             ("SETPOINT__AWS__ENDPOINT_URL".to_owned(), world.auto_scaling_url.clone()),
         ];
-        let load = move || config::parse("trial.toml", text, environment.clone());
+        let text = text.to_owned();
+        let load = move || config::parse("trial.toml", &text, environment.clone());
         let credentials = Credentials::from_keys("trial", "trial", None);
         let config = load().expect("a valid configuration");
         let daemon = Daemon::start(config, clock, board.clone(), Some(credentials)).await.expect("a daemon");
@@ -122,28 +123,6 @@ query = 'sum(http_requests_per_second{asg="web"})'
 target = 100
 "#;
 
-const OUT_ONLY: &str = r#"
-interval = "1s"
-[prometheus]
-url = "http://127.0.0.1:9090"
-timeout = "900ms"
-[aws]
-region = "us-east-1"
-timeout = "900ms"
-[[policy]]
-name = "web"
-asg = "web"
-mode = "scale-out-only"
-min = 1
-max = 1000
-step = { out = "unlimited" }
-[[policy.metric]]
-name = "requests"
-kind = "total"
-query = 'sum(http_requests_per_second{asg="web"})'
-target = 100
-"#;
-
 fn web(desired: u32, rate: f64, start: jiff::Timestamp) -> World {
     let settings = GroupSettings {
         name: "web".into(),
@@ -183,7 +162,8 @@ async fn what_an_operator_sets_during_a_cycle_is_not_undone() {
     let mut world = web(4, 980.0, jiff::Timestamp::now() - Duration::from_mins(1));
     // The group is described at once; the decision waits for the slow answer.
     world.faults.prometheus = Some(Fault::everywhere(PrometheusFault::Slow(Duration::from_millis(600))));
-    let trial = Trial::start(world, Clock::WALL, OUT_ONLY).await;
+    let out_only = QUICK.replace(r#"mode = "active""#, r#"mode = "scale-out-only""#);
+    let trial = Trial::start(world, Clock::WALL, &out_only).await;
     tokio::time::sleep(Duration::from_millis(350)).await;
     let operator = |world: &mut World| {
         let now = world.now();

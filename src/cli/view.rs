@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::observation::Measurement;
-use crate::policy::MetricKind;
+use crate::policy::{MetricKind, full_scale};
 use crate::status::{MetricStatus, PolicyStatus};
 
 /// The line for one policy, without a line end.
@@ -40,8 +40,7 @@ fn target(metric: &MetricStatus) -> String {
 
 fn number(metric: &MetricStatus, value: f64) -> String {
     match metric.kind {
-        MetricKind::Utilization if metric.target <= 1.5 => format!("{:.0}%", value * 100.0),
-        MetricKind::Utilization => format!("{value:.0}%"),
+        MetricKind::Utilization => format!("{:.0}%", value * 100.0 / full_scale(metric.target)),
         MetricKind::Total => format!("{value:.0}"),
         MetricKind::Latency => format!("{:.0}ms", value * 1000.0),
     }

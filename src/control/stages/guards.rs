@@ -17,72 +17,80 @@ pub(super) fn veto(
     let collapses = collapses(view, state, signals);
     let desired = view.group.desired;
     let kept = view.kept(wanted);
-    let mut vetoes = 0;
-    let mut object = |guard: Guard| {
-        say.that(Reason::Vetoed { guard });
-        vetoes += 1;
-    };
-    if wanted < desired {
-        guard_group(view, &mut object);
-        guard_validity(view, signals, &mut object);
-    }
-    if vetoes > 0 {
-        return desired;
-    }
-    // An owner who set the bounds has judged the demand already: as far as they reach, these do not object.
-    let mut object = |guard: Guard| {
-        say.that(Reason::Vetoed { guard });
-        vetoes += 1;
-    };
+    let mut objections = Objections { say, raised: 0 };
     if wanted > kept {
-        guard_launches(view, &mut object);
-    } else if wanted < kept {
-        guard_warmth(view, state, &mut object);
-        signals.valid.iter().filter_map(|signal| above_target(view, signal)).for_each(&mut object);
-        collapses.into_iter().for_each(&mut object);
+        guard_launches(view, &mut objections);
     }
-    if vetoes > 0 { kept } else { wanted }
+    if wanted < desired {
+        guard_group(view, &mut objections);
+        guard_validity(view, signals, &mut objections);
+    }
+    let not_at_all = wanted < desired && objections.raised > 0;
+    // An owner who set the bounds has judged the demand already: as far as they reach, these do not object.
+    if wanted < kept {
+        guard_warmth(view, state, &mut objections);
+        signals.valid.iter().filter_map(|signal| above_target(view, signal)).for_each(|guard| objections.raise(guard));
+        collapses.into_iter().for_each(|guard| objections.raise(guard));
+    }
+    match objections.raised {
+        0 => wanted,
+        _ if not_at_all => desired,
+        _ => kept,
+    }
 }
 
-fn guard_launches(view: &View, object: &mut impl FnMut(Guard)) {
+/// The vetoes as they are stated, and their number.
+struct Objections<'a, 'b> {
+    say: &'a mut Say<'b>,
+    raised: usize,
+}
+
+impl Objections<'_, '_> {
+    fn raise(&mut self, guard: Guard) {
+        self.say.that(Reason::Vetoed { guard });
+        self.raised += 1;
+    }
+}
+
+fn guard_launches(view: &View, objections: &mut Objections) {
     if view.group.suspended.launch {
-        object(Guard::LaunchSuspended);
+        objections.raise(Guard::LaunchSuspended);
     }
     if let Some(failure) = view.group.launch_failure {
-        object(Guard::LaunchesFailing { insufficient_capacity: failure.insufficient_capacity });
+        objections.raise(Guard::LaunchesFailing { insufficient_capacity: failure.insufficient_capacity });
     }
 }
 
-fn guard_group(view: &View, object: &mut impl FnMut(Guard)) {
+fn guard_group(view: &View, objections: &mut Objections) {
     let group = view.group;
     let pending = view.in_flight().max(group.pending);
     if pending > Capacity::ZERO {
-        object(Guard::CapacityPending { pending });
+        objections.raise(Guard::CapacityPending { pending });
     }
     if group.refreshing {
-        object(Guard::Refreshing);
+        objections.raise(Guard::Refreshing);
     }
     if group.suspended.terminate {
-        object(Guard::TerminateSuspended);
+        objections.raise(Guard::TerminateSuspended);
     }
     if group.healthy < group.in_service {
-        object(Guard::Unhealthy { healthy: group.healthy, in_service: group.in_service });
+        objections.raise(Guard::Unhealthy { healthy: group.healthy, in_service: group.in_service });
     }
 }
 
-fn guard_validity(view: &View, signals: &Signals, object: &mut impl FnMut(Guard)) {
+fn guard_validity(view: &View, signals: &Signals, objections: &mut Objections) {
     let valid = |index| signals.valid.iter().any(|signal: &Signal| signal.index == index);
     for (index, metric) in view.policy.metrics.iter().enumerate() {
         if !valid(index) {
-            object(Guard::MetricNotValid { metric: metric.name.clone() });
+            objections.raise(Guard::MetricNotValid { metric: metric.name.clone() });
         }
     }
 }
 
-fn guard_warmth(view: &View, state: &ControllerState, object: &mut impl FnMut(Guard)) {
+fn guard_warmth(view: &View, state: &ControllerState, objections: &mut Objections) {
     let window = view.policy.stabilization.inward;
     if let Some(remaining) = window.checked_sub(state.live_for(view.now)).filter(|left| !left.is_zero()) {
-        object(Guard::NotWarm { remaining });
+        objections.raise(Guard::NotWarm { remaining });
     }
 }
 
