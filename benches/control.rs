@@ -19,6 +19,7 @@ fn two_metrics(criterion: &mut Criterion) {
     let seen = Observation {
         measurements: [measured(0.66), measured(520.0)].into_iter().collect(),
         group: Some(fixture::group(4)),
+        ordered: None,
     };
     let mut state = ControllerState::default();
     let mut second = 0;

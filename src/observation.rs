@@ -19,7 +19,7 @@ pub fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(since)).unwrap_or(Duration::ZERO)
 }
 
-/// One reading of a metric. Only [`Measurement::Value`] carries a number to decide with.
+/// One reading of a metric. Only [`Measurement::Value`] and [`Measurement::Instances`] carry a number to decide with.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Measurement {
@@ -28,6 +28,16 @@ pub enum Measurement {
         /// In the metric's unit.
         value: f64,
         /// Age of the newest sample behind it, where the source can tell.
+        #[serde(serialize_with = "optional_seconds")]
+        age: Option<Duration>,
+    },
+    /// A finite, fresh number from each of several instances.
+    Instances {
+        /// Their mean, in the metric's unit.
+        mean: f64,
+        /// How many instances reported, at least one.
+        reporting: u32,
+        /// Age of the newest sample of the instance that reported last, where the source can tell.
         #[serde(serialize_with = "optional_seconds")]
         age: Option<Duration>,
     },
@@ -63,15 +73,22 @@ impl Measurement {
     #[must_use]
     pub fn within(self, max_age: Duration) -> Self {
         match self {
-            Self::Value { age: Some(age), .. } if age > max_age => Self::Stale { age },
+            Self::Value { age: Some(age), .. } | Self::Instances { age: Some(age), .. } if age > max_age => {
+                Self::Stale { age }
+            }
             other => other,
         }
+    }
+
+    /// True where it carries a number to decide with.
+    pub fn has_number(&self) -> bool {
+        matches!(self, Self::Value { .. } | Self::Instances { .. })
     }
 
     /// A bounded word for logs and metric labels.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Value { .. } => "value",
+            Self::Value { .. } | Self::Instances { .. } => "value",
             Self::NoData => "no-data",
             Self::Stale { .. } => "stale",
             Self::NotFinite => "not-finite",
@@ -270,13 +287,27 @@ impl Group {
     }
 }
 
+/// What an operator has ordered for a while, within the bounds that hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Override {
+    /// The least capacity; `None`: the bounds' own.
+    pub floor: Option<Capacity>,
+    /// The most capacity; `None`: the bounds' own. With a higher floor, the floor holds.
+    pub cap: Option<Capacity>,
+    /// When it ends.
+    pub until: Timestamp,
+}
+
 /// Everything that one evaluation sees.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Observation {
     /// One for each metric of the policy, in its order.
     pub measurements: ArrayVec<Measurement, MAX_METRICS>,
     /// The group; `None` when it could not be described.
     pub group: Option<GroupStatus>,
+    /// An operator's order, if there is one.
+    #[serde(rename = "override")]
+    pub ordered: Option<Override>,
 }
 
 pub(crate) fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

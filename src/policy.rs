@@ -9,8 +9,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod schedule;
+
+pub use schedule::{Schedule, ScheduleError, Window};
+
 /// Most metrics that one policy may have, so that an evaluation has a fixed size.
 pub const MAX_METRICS: usize = 16;
+
+/// Assumed as boot time until the group's own launches tell better.
+pub const DEFAULT_BOOT_TIME: Duration = Duration::from_mins(2);
 
 /// Rounding slack in instances: noise of up to this much does not buy another instance.
 pub const ROUNDING_SLACK: f64 = 0.02;
@@ -132,11 +139,12 @@ pub struct Policy {
     pub min: Capacity,
     /// Most capacity.
     pub max: Capacity,
-    /// Launch to serving. The dead time of the loop, and the lead of the derivative.
-    pub boot_time: Duration,
+    /// Launch to serving: the dead time of the loop. `None`: learned from the group's own launches,
+    /// [`DEFAULT_BOOT_TIME`] until then.
+    pub boot_time: Option<Duration>,
     /// In service to carrying a full share. `None`: the group's own default instance warm-up, else 60 s.
     pub warm_up: Option<Duration>,
-    /// How a recommendation is made from a measurement.
+    /// How a recommendation is made from a measurement, for every metric that has no controller of its own.
     pub controller: Controller,
     /// Dead band, as a share of the desired capacity, that is kept.
     pub tolerance: PerDirection<f64>,
@@ -148,16 +156,25 @@ pub struct Policy {
     pub cooldown: PerDirection<Duration>,
     /// A fall of demand that is taken for an outage upstream; `None`: every fall is believed.
     pub max_drop: Option<MaxDrop>,
+    /// Windows in which other bounds hold.
+    pub schedules: Vec<Schedule>,
+    /// What to run on while every metric is gone; `None`: what runs.
+    pub fallback: Option<Fallback>,
     /// One to [`MAX_METRICS`] metrics with unique names.
     pub metrics: Vec<Metric>,
 }
 
-/// The controller of a policy.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+/// How a recommendation is made from a measurement. A latency has a law of its own under `Pid` and `Risk`, since it is
+/// not proportional to load.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Controller {
     /// Incremental PID in the log domain of demand.
     Pid(Gains),
+    /// Bands around the target, each with an adjustment.
+    Step(Bands),
+    /// As cheap as an accepted share of time over the target allows. The target is the ceiling then.
+    Risk(Risk),
 }
 
 /// Gains of the `pid` controller. All are finite and not negative.
@@ -167,8 +184,53 @@ pub struct Gains {
     pub kp: f64,
     /// Integral gain of one evaluation (`Ki·Δt`), `0 < ki <= 1`. With 1 the controller is the ratio rule on demand.
     pub ki: f64,
-    /// Derivative gain in seconds: how far ahead the trend of demand is followed. It only ever adds.
-    pub kd: f64,
+    /// Derivative gain in seconds: how far ahead the trend of demand is followed. It only ever adds. `None`: half the
+    /// boot time.
+    pub kd: Option<f64>,
+}
+
+/// Bands of the `step` controller. Between the two lists, the capacity is kept.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Bands {
+    /// For scale-out, by rising `from`, each above 1.
+    pub above: Vec<Band>,
+    /// For scale-in, by falling `from`, each below 1.
+    pub below: Vec<Band>,
+}
+
+/// One band of a `step` controller, up to the next one of its list.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Band {
+    /// Where it begins, as a share of the target.
+    pub from: f64,
+    /// What is added above, or taken away below.
+    pub change: Adjustment,
+}
+
+/// By how much a [`Band`] changes the capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Adjustment {
+    /// Percent of the capacity, `> 0`; at least one instance.
+    Percent(f64),
+    /// Instances.
+    Count(Capacity),
+}
+
+/// What the owner of a `risk` policy accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Risk {
+    /// Share of time that may be over the target, `0 < share <= 0.2`.
+    pub share: f64,
+}
+
+/// What to run on after every metric has been gone for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Fallback {
+    /// For how long.
+    pub after: Duration,
+    /// At least so much; what runs beyond that stays.
+    pub capacity: Capacity,
 }
 
 /// The most that may change within a period. Of `percent` and `count`, whichever allows more counts.
@@ -202,6 +264,11 @@ pub struct Metric {
     pub target: f64,
     /// The oldest sample that still counts as a measurement.
     pub max_age: Duration,
+    /// Its own controller; `None`: the policy's.
+    pub controller: Option<Controller>,
+    /// Of a metric with one series an instance: the least share of the serving instances that must have reported before
+    /// anything is removed, `0..=1`.
+    pub min_coverage: f64,
     /// Where the number comes from.
     pub source: Source,
 }
@@ -238,6 +305,8 @@ pub enum Source {
     Prometheus {
         /// The `PromQL` expression.
         query: Arc<str>,
+        /// The label that tells the instances apart, where the query gives one series an instance.
+        per_instance: Option<Arc<str>>,
     },
     /// A direct scrape of a `/metrics` page, for a sidecar with no Prometheus.
     Exposition(Scrape),

@@ -219,8 +219,8 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!((&*policy.name, &*policy.asg, policy.region.as_deref()), ("a", "a group", Some("us-gov-west-1")));
     assert_eq!((policy.mode, policy.takeover, policy.interval), (Mode::ScaleOutOnly, true, Duration::from_mins(1)));
     assert_eq!((policy.min, policy.max), (Capacity::ZERO, Capacity::new(1000)));
-    assert_eq!((policy.boot_time, policy.warm_up), (Duration::from_secs(90), Some(Duration::ZERO)));
-    assert_eq!(policy.controller, Controller::Pid(Gains { kp: 0.5, ki: 0.5, kd: 45.0 }), "kd is half the boot time");
+    assert_eq!((policy.boot_time, policy.warm_up), (Some(Duration::from_secs(90)), Some(Duration::ZERO)));
+    assert_eq!(policy.controller, Controller::Pid(Gains { kp: 0.5, ki: 0.5, kd: None }), "kd follows the boot time");
     assert_eq!(policy.stabilization, PerDirection { out: Duration::from_secs(1), inward: Duration::from_mins(5) });
     assert_eq!(policy.cooldown, PerDirection { out: Duration::from_secs(30), inward: Duration::from_mins(2) });
     let step = StepLimit { percent: None, count: Some(Capacity::new(3)), per: Duration::from_mins(5) };
@@ -230,7 +230,7 @@ fn every_key_arrives_where_it_belongs() {
 
     let [rps, p99] = &policy.metrics[..] else { panic!("two metrics") };
     assert_eq!((rps.kind, rps.target, rps.max_age), (MetricKind::Total, 5e9, Duration::from_secs(30)));
-    assert_eq!(rps.source, Source::Prometheus { query: "1".into() });
+    assert_eq!(rps.source, Source::Prometheus { query: "1".into(), per_instance: None });
     assert_eq!((p99.kind, p99.target, p99.max_age), (MetricKind::Latency, 0.25, Duration::from_secs(90)));
     let scrape = Scrape {
         url: "http://[::1]/m?x=1".into(),

@@ -248,6 +248,6 @@ async fn a_page_that_nobody_serves_is_unreachable() {
 fn a_read_can_move_between_threads() {
     fn check<T: Send>(_: T) {}
     let sources = Sources::new(None).unwrap();
-    let source = Source::Prometheus { query: "up".into() };
+    let source = Source::Prometheus { query: "up".into(), per_instance: None };
     check(sources.read(&source, at(0)));
 }

@@ -144,7 +144,7 @@ fn run(policy: &Policy, moments: &[Moment], mut check: impl FnMut(&Evaluation, &
 
 fn observation(policy: &Policy, moment: &Moment) -> Observation {
     let measurements = moment.measurements.iter().take(policy.metrics.len()).copied().collect();
-    Observation { measurements, group: moment.group }
+    Observation { measurements, group: moment.group, ordered: None }
 }
 
 fn scales(evaluation: &Evaluation) -> Option<(Capacity, Capacity)> {

@@ -40,7 +40,7 @@ fn settings(url: &str) -> Settings {
 
 async fn ask(settings: &Settings, query: &str) -> Answer {
     let sources = Sources::new(Some(settings)).unwrap();
-    sources.read(&Source::Prometheus { query: query.into() }, Timestamp::UNIX_EPOCH).await
+    sources.read(&Source::Prometheus { query: query.into(), per_instance: None }, Timestamp::UNIX_EPOCH).await
 }
 
 /// What a constant query reads from a server that does this.
@@ -347,7 +347,7 @@ async fn a_bearer_token_is_read_anew_for_every_request() {
     let file = folder.path().join("token");
     let credentials = Some(Credentials::BearerTokenFile(file.clone()));
     let sources = Sources::new(Some(&Settings { credentials, ..settings(&server.url) })).unwrap();
-    let source = Source::Prometheus { query: CONSTANT.into() };
+    let source = Source::Prometheus { query: CONSTANT.into(), per_instance: None };
     for token in ["first", " second\n"] {
         fs::write(&file, token).unwrap();
         let answer = sources.read(&source, Timestamp::UNIX_EPOCH).await;
@@ -532,7 +532,7 @@ fn files_and_headers_that_cannot_be_used_are_named_at_the_start() {
 
 #[tokio::test]
 async fn without_a_prometheus_a_query_fails() {
-    let source = Source::Prometheus { query: "up".into() };
+    let source = Source::Prometheus { query: "up".into(), per_instance: None };
     let answer = Sources::new(None).unwrap().read(&source, Timestamp::UNIX_EPOCH).await;
     assert_eq!(answer.measurement, failed(Failure::Unreachable));
 }

@@ -16,6 +16,8 @@ const LATENCIES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration:
 const AGES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
 /// A minute between two scrapes, and half of one for the way.
 const MAX_AGE: Duration = Duration::from_secs(90);
+/// One of four may be missing, not two.
+const MIN_COVERAGE: f64 = 0.75;
 const WINDOW: Duration = Duration::from_mins(1);
 const LONGEST_WINDOW: Duration = crate::metric::MAX_WINDOW;
 
@@ -46,7 +48,15 @@ pub(super) fn metric(
     let target = table.need("target", "the value to keep").and_then(|f| target(&f, kind?));
     let max_age = table.get("max_age").and_then(|f| f.duration(AGES)).unwrap_or(MAX_AGE);
     let source = source(table, interval, has_prometheus);
-    Some(Metric { name: name?.into(), kind: kind?, target: target?, max_age, source: source? })
+    Some(Metric {
+        name: name?.into(),
+        kind: kind?,
+        target: target?,
+        max_age,
+        controller: None,
+        min_coverage: MIN_COVERAGE,
+        source: source?,
+    })
 }
 
 fn target(field: &Field, kind: MetricKind) -> Option<f64> {
@@ -94,7 +104,7 @@ fn prometheus(field: &Field, has_prometheus: &mut bool) -> Option<Source> {
     }
     match promql::query_problem(query) {
         Some(problem) => field.wrong(problem),
-        None => Some(Source::Prometheus { query: query.into() }),
+        None => Some(Source::Prometheus { query: query.into(), per_instance: None }),
     }
 }
 

@@ -25,7 +25,6 @@ const MODES: [(&str, Mode); 4] = [
     ("scale-out-only", Mode::ScaleOutOnly),
     ("paused", Mode::Paused),
 ];
-const BOOT_TIME: Duration = Duration::from_mins(2);
 const STABILIZATION: PerDirection<Duration> = PerDirection { out: Duration::ZERO, inward: Duration::from_mins(5) };
 const COOLDOWN: PerDirection<Duration> = PerDirection { out: Duration::from_secs(30), inward: Duration::from_mins(5) };
 const TOLERANCE: PerDirection<f64> = PerDirection { out: 0.0, inward: 0.08 };
@@ -61,9 +60,9 @@ pub(super) fn policy(table: &Table, around: &mut Surroundings) -> Option<Policy>
     let asg = table.need("asg", "the name of an Auto Scaling group").and_then(|f| group(&f, region, around));
     let interval = table.get("interval").and_then(|f| own_interval(&f, around)).unwrap_or(around.interval);
     let takeover = table.get("takeover").and_then(|f| f.boolean()).unwrap_or(false);
-    let boot_time = table.get("boot_time").and_then(|f| f.duration(UP_TO_AN_HOUR)).unwrap_or(BOOT_TIME);
+    let boot_time = table.get("boot_time").and_then(|f| f.duration(UP_TO_AN_HOUR));
     let warm_up = table.get("warm_up").and_then(|f| f.duration(UP_TO_AN_HOUR));
-    let controller = table.section("controller", |t| Some(controller(t, boot_time)));
+    let controller = table.section("controller", |t| Some(controller(t)));
     let stabilization = per_direction(table, "stabilization", STABILIZATION, |f| f.duration(UP_TO_AN_HOUR));
     let cooldown = per_direction(table, "cooldown", COOLDOWN, |f| f.duration(UP_TO_A_DAY));
     let tolerance = per_direction(table, "tolerance", TOLERANCE, |f| {
@@ -90,6 +89,8 @@ pub(super) fn policy(table: &Table, around: &mut Surroundings) -> Option<Policy>
         step,
         cooldown,
         max_drop,
+        schedules: Vec::new(),
+        fallback: None,
         metrics: metrics?,
     })
 }
@@ -134,7 +135,7 @@ fn bounds(table: &Table, metrics: Option<&[Metric]>) -> (Option<Capacity>, Optio
     (min.map(Capacity::new), max.map(Capacity::new))
 }
 
-fn controller(table: &Table, boot_time: Duration) -> Controller {
+fn controller(table: &Table) -> Controller {
     if let Some(kind) = table.get("kind") {
         if kind.is_word("risk") || kind.is_word("step") {
             kind.wrong::<()>("this controller is not in this version of Setpoint, expected \"pid\"");
@@ -153,8 +154,8 @@ fn controller(table: &Table, boot_time: Duration) -> Controller {
     {
         kp.wrong::<()>("with this gain the controller is unstable, expected 2·kp + ki of at most 2");
     }
-    let kd = table.get("kd").and_then(|f| f.duration(UP_TO_AN_HOUR)).unwrap_or(boot_time / 2);
-    Controller::Pid(Gains { kp, ki, kd: kd.as_secs_f64() })
+    let kd = table.get("kd").and_then(|f| f.duration(UP_TO_AN_HOUR));
+    Controller::Pid(Gains { kp, ki, kd: kd.map(|kd| kd.as_secs_f64()) })
 }
 
 fn per_direction<T: Copy>(

@@ -80,7 +80,7 @@ pub fn ask(
     let since = before.as_ref().map_or(now, |last| last.since);
     memory.0 = Some(Last { since, at: now, desired, u, e, x, slope });
     let settled = elapsed(since, now) >= SLOPE_FILTER;
-    let lead = if settled { (gains.kd * slope).clamp(0.0, MOST_LEAD.ln()) } else { 0.0 };
+    let lead = if settled { (gains.kd.unwrap_or(60.0) * slope).clamp(0.0, MOST_LEAD.ln()) } else { 0.0 };
     (u + lead).exp()
 }
 
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn with_ki_of_one_it_is_the_ratio_rule_at_every_size() {
-        let gains = Gains { kp: 0.0, ki: 1.0, kd: 0.0 };
+        let gains = Gains { kp: 0.0, ki: 1.0, kd: Some(0.0) };
         for (warm, utilization) in [(2.0, 0.9), (20.0, 0.35), (200.0, 0.77)] {
             let demand: f64 = utilization * warm / 0.7;
             let asked = ask(gains, LIMITS, &mut PidMemory::default(), demand, Capacity::new(7), at(0));
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_derivative_leads_a_ramp_and_never_takes_away() {
-        let gains = Gains { kp: 0.0, ki: 1.0, kd: 60.0 };
+        let gains = Gains { kp: 0.0, ki: 1.0, kd: Some(60.0) };
         let run = |slope: f64| {
             let mut memory = PidMemory::default();
             (0..40).fold((0.0, 0.0), |_, step| {
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_small_integral_gain_converges_without_a_restart_at_each_evaluation() {
-        let gains = Gains { kp: 0.0, ki: 0.1, kd: 0.0 };
+        let gains = Gains { kp: 0.0, ki: 0.1, kd: Some(0.0) };
         let mut memory = PidMemory::default();
         let asked = (0..60).map(|k| ask(gains, LIMITS, &mut memory, 8.0, Capacity::new(10), at(k * 15))).last();
         assert!((asked.unwrap() - 8.0).abs() < 0.05);
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn it_does_not_wind_up_at_the_bound() {
-        let gains = Gains { kp: 0.0, ki: 0.5, kd: 0.0 };
+        let gains = Gains { kp: 0.0, ki: 0.5, kd: Some(0.0) };
         let limits = Limits { min: Capacity::new(1), max: Capacity::new(10) };
         let mut memory = PidMemory::default();
         for k in 0..1000 {
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn no_demand_asks_for_the_least() {
-        let gains = Gains { kp: 0.0, ki: 1.0, kd: 60.0 };
+        let gains = Gains { kp: 0.0, ki: 1.0, kd: Some(60.0) };
         let limits = Limits { min: Capacity::ZERO, max: Capacity::new(10) };
         let asked = ask(gains, limits, &mut PidMemory::default(), 0.0, Capacity::new(3), at(0));
         assert_eq!(Capacity::ceil(asked), Some(Capacity::ZERO));

@@ -315,6 +315,9 @@ impl fmt::Display for Measurement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Value { value, .. } => Number(*value).fmt(f),
+            Self::Instances { mean, reporting, .. } => {
+                write!(f, "{} on average over {reporting} instances", Number(*mean))
+            }
             Self::NoData => f.write_str("no data"),
             Self::Stale { age } => write!(f, "the newest sample is {:.0} s old", age.as_secs_f64()),
             Self::NotFinite => f.write_str("not a finite number"),

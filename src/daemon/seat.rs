@@ -84,7 +84,7 @@ impl Seat {
         for ((metric, status), answer) in shown.zip(answers) {
             let (measurement, detail) = answer.map_or((Measurement::NoData, None), |a| (a.measurement, a.detail));
             let measurement = measurement.within(metric.max_age);
-            if !matches!(measurement, Measurement::Value { .. }) {
+            if !measurement.has_number() {
                 let count = (metric.name.clone(), measurement.label());
                 *self.status.counters.invalid.entry(count).or_default() += 1;
             }
@@ -100,7 +100,7 @@ impl Seat {
             self.status.counters.describe_failures += 1;
         }
         (self.status.group, self.status.group_detail) = (group, detail);
-        Observation { measurements, group }
+        Observation { measurements, group, ordered: None }
     }
 
     fn record(&mut self, evaluation: Evaluation, outcome: Outcome, error: Option<String>) {

@@ -118,7 +118,7 @@ impl Sources {
     /// Reads one source at `now`. It always answers, within the timeout of the source. The age is reported, not judged.
     pub async fn read(&self, source: &Source, now: Timestamp) -> Answer {
         let read = match source {
-            Source::Prometheus { query } => match &self.prometheus {
+            Source::Prometheus { query, .. } => match &self.prometheus {
                 Some(client) => client.read(query).await,
                 None => Err(Answer::failed(Failure::Unreachable, "no [prometheus] is configured")),
             },

@@ -67,7 +67,7 @@ fn recommend_one(
 fn ask(view: &View, state: &mut ControllerState, signal: &Signal, accompanied: bool) -> f64 {
     let limits = Limits { min: view.policy.min, max: view.policy.max };
     let desired = view.group.desired;
-    let Controller::Pid(gains) = view.policy.controller;
+    let Controller::Pid(gains) = view.policy.controller else { return desired.as_f64() };
     match (signal.demand, state.metrics.get_mut(signal.index)) {
         (Some(demand), Some(memory)) => pid::ask(gains, limits, &mut memory.pid, demand, desired, view.now),
         (Some(_), None) => desired.as_f64(),
