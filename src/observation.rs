@@ -212,10 +212,11 @@ pub struct LaunchFailure {
 }
 
 /// What else is set up to change the group's desired capacity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rivals {
     /// Nobody has looked yet, or the look failed.
+    #[default]
     Unknown,
     /// Nothing.
     None,
@@ -228,7 +229,7 @@ pub enum Rivals {
 }
 
 /// The counts of a group that a decision is made from.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct GroupStatus {
     /// Desired capacity.
     pub desired: Capacity,

@@ -11,7 +11,7 @@ use crate::observation::Observation;
 use crate::policy::{Capacity, MAX_METRICS};
 
 /// Stages of a decision.
-pub const STAGES: usize = 9;
+pub const STAGES: usize = 10;
 
 /// Most reasons of one evaluation: two a metric, and every stage and guard once, with room to spare.
 pub const MAX_REASONS: usize = 3 * MAX_METRICS;
@@ -42,6 +42,8 @@ pub struct Recommendation {
     pub target: f64,
     /// The load in instances' worth of work at target; `None` for latency, which says nothing about load.
     pub demand: Option<f64>,
+    /// Of a latency beside a metric that tells the load: the load (0..1) at which it is thought to meet its target.
+    pub ceiling: Option<f64>,
     /// Instances, before rounding.
     pub capacity: f64,
     /// Instances.
@@ -56,6 +58,8 @@ pub enum StageName {
     Validity,
     /// One recommendation a metric; the highest wins.
     Controller,
+    /// Floors and caps of schedules and overrides, and the fallback.
+    Floors,
     /// Inside the dead band, keep.
     Tolerance,
     /// Act on what has stood for a while.

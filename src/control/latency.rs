@@ -2,10 +2,10 @@
 //!
 //! Tail latency is not proportional to load, so `value ÷ target × capacity` is never used: near saturation it asks for
 //! several times too much, far from it for nothing. This law takes small steps instead, and waits while capacity is on
-//! its way. Well below the target it has no objection to less: where a metric that knows the demand stands beside it,
-//! that one decides how much less; alone it gives back one bounded step, as it can't tell how much is enough.
+//! its way. Where a metric that knows the demand stands beside it, that says how much is needed below the target (by way
+//! of the learned [`Curve`](super::curve::Curve)); alone it gives back one bounded step well below the target, as it
+//! can't tell how much is enough.
 
-use super::pid::{Limits, log};
 use crate::policy::Capacity;
 
 /// Share of the logarithmic error that an evaluation corrects above the target.
@@ -22,38 +22,36 @@ pub struct Surroundings {
     pub desired: Capacity,
     /// In service and past warm-up; what the latency is owed to.
     pub warm: Capacity,
-    /// A valid metric of the same policy tells the demand.
-    pub accompanied: bool,
+    /// What the demand asks for, where a metric of the same policy tells it.
+    pub by_demand: Option<f64>,
 }
 
 /// The capacity, in instances before rounding, to ask for at `latency` (finite, not negative) against `target`.
-pub fn ask(limits: Limits, latency: f64, target: f64, around: Surroundings) -> f64 {
+pub fn ask(latency: f64, target: f64, around: Surroundings) -> f64 {
     let here = around.desired.as_f64();
     let ratio = latency / target;
-    let wanted = if ratio < SLACK && around.accompanied {
-        limits.min.as_f64()
-    } else if ratio > 1.0 {
+    if ratio > 1.0 {
         // More than what is warm, which may be on its way already; and an instance at least, however small the fleet.
         let warm = around.warm.as_f64();
-        here.max(warm + 1.0).max(warm * ratio.powf(GAIN).min(MOST_STEP))
+        let bounded = here.max(warm + 1.0).max(warm * ratio.powf(GAIN).min(MOST_STEP));
+        bounded.max(around.by_demand.unwrap_or_default())
+    } else if let Some(by_demand) = around.by_demand {
+        by_demand
     } else if around.warm < around.desired {
         here
     } else {
         here * (ratio / SLACK).clamp(MOST_STEP.recip(), 1.0)
-    };
-    limits.clamp(log(wanted)).exp()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { min: Capacity::new(2), max: Capacity::new(100) };
-
-    const TEN: Surroundings = Surroundings { desired: Capacity::new(10), warm: Capacity::new(10), accompanied: false };
+    const TEN: Surroundings = Surroundings { desired: Capacity::new(10), warm: Capacity::new(10), by_demand: None };
 
     fn at_ten(latency: f64, around: Surroundings) -> f64 {
-        ask(LIMITS, latency, 0.5, around)
+        ask(latency, 0.5, around)
     }
 
     #[test]
@@ -73,12 +71,15 @@ mod tests {
     #[test]
     fn it_keeps_between_slack_and_target() {
         assert!((at_ten(0.4, TEN) - 10.0).abs() < 1e-9);
-        assert!((at_ten(0.4, Surroundings { accompanied: true, ..TEN }) - 10.0).abs() < 1e-9);
     }
 
     #[test]
-    fn far_below_its_target_it_leaves_the_word_to_a_metric_that_knows_the_demand() {
-        assert!((at_ten(0.1, Surroundings { accompanied: true, ..TEN }) - 2.0).abs() < 1e-9);
+    fn below_its_target_it_asks_for_what_the_demand_needs() {
+        let needs = |by_demand| Surroundings { by_demand: Some(by_demand), ..TEN };
+        assert!((at_ten(0.1, needs(3.0)) - 3.0).abs() < 1e-9);
+        assert!((at_ten(0.4, needs(13.0)) - 13.0).abs() < 1e-9);
+        assert!((at_ten(0.51, needs(3.0)) - 11.0).abs() < 1e-9);
+        assert!((at_ten(0.51, needs(30.0)) - 30.0).abs() < 1e-9);
     }
 
     #[test]

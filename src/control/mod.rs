@@ -4,12 +4,16 @@
 //! the same policy, state and observation always give the same evaluation. The daemon, the simulator and the replay of
 //! history all decide with it.
 
+mod boot;
+mod curve;
 mod evaluation;
 mod latency;
 mod pid;
 mod reason;
+mod risk;
 mod stages;
 mod state;
+mod step;
 mod window;
 
 pub use evaluation::{Decision, Evaluation, Recommendation, Stage, StageName, StatedReason};

@@ -10,10 +10,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::observation::elapsed;
-use crate::policy::{Capacity, Gains};
+use crate::policy::Capacity;
 
 /// Time constant of the filter on the slope of demand.
 const SLOPE_FILTER: Duration = Duration::from_mins(1);
+
+/// Time constant of the estimate of how noisy the slope is.
+const NOISE_FILTER: Duration = Duration::from_mins(5);
+
+/// A slope counts from so many of its standard errors on, and then less one of them: noise has no trend.
+const SIGNIFICANT: f64 = 2.5;
 
 /// The most that the derivative may add: half as much again.
 const MOST_LEAD: f64 = 1.5;
@@ -38,11 +44,28 @@ struct Last {
     e: f64,
     /// Logarithm of demand.
     x: f64,
-    /// Filtered slope of `x`, per second.
-    slope: f64,
+    trend: Trend,
 }
 
-/// The limits within which a controller may ask.
+/// The filtered slope of `x`, per second, and the variance of what it is filtered from.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Trend {
+    slope: f64,
+    variance: f64,
+    /// Share of the last sample in the slope.
+    weight: f64,
+}
+
+/// Gains, resolved: see [`Gains`](crate::policy::Gains).
+#[derive(Clone, Copy, Debug)]
+pub struct Law {
+    pub kp: f64,
+    pub ki: f64,
+    /// In seconds.
+    pub kd: f64,
+}
+
+/// The limits within which a controller remembers.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub min: Capacity,
@@ -62,26 +85,21 @@ impl Limits {
 }
 
 /// The capacity, in instances before rounding, that `demand` (finite, not negative) asks for.
-pub fn ask(
-    gains: Gains,
-    limits: Limits,
-    memory: &mut PidMemory,
-    demand: f64,
-    desired: Capacity,
-    now: Timestamp,
-) -> f64 {
+pub fn ask(law: Law, limits: Limits, memory: &mut PidMemory, demand: f64, desired: Capacity, now: Timestamp) -> f64 {
     let x = log(demand);
     let before = memory.0.take().map(|last| last.anchored(desired));
     let anchor = before.as_ref().map_or_else(|| log(desired.as_f64()), |last| last.u);
     let e = x - anchor;
     let change = before.as_ref().map_or(0.0, |last| e - last.e);
-    let u = limits.clamp(anchor + gains.kp * change + gains.ki * e);
-    let slope = before.as_ref().map_or(0.0, |last| last.slope_towards(x, now));
+    let asked = anchor + law.kp * change + law.ki * e;
+    // What is remembered stays within the limits, so that it can't wind up; what is asked for says what is needed.
+    let u = limits.clamp(asked);
+    let trend = before.as_ref().map_or_else(Trend::default, |last| last.trend_towards(x, now));
     let since = before.as_ref().map_or(now, |last| last.since);
-    memory.0 = Some(Last { since, at: now, desired, u, e, x, slope });
+    memory.0 = Some(Last { since, at: now, desired, u, e, x, trend });
     let settled = elapsed(since, now) >= SLOPE_FILTER;
-    let lead = if settled { (gains.kd.unwrap_or(60.0) * slope).clamp(0.0, MOST_LEAD.ln()) } else { 0.0 };
-    (u + lead).exp()
+    let lead = if settled { (law.kd * trend.significant()).clamp(0.0, MOST_LEAD.ln()) } else { 0.0 };
+    (asked + lead).exp()
 }
 
 impl Last {
@@ -91,14 +109,31 @@ impl Last {
         if kept { self } else { Self { u: log(desired.as_f64()), ..self } }
     }
 
-    /// The slope of `x`, filtered in first order.
-    fn slope_towards(&self, x: f64, now: Timestamp) -> f64 {
+    fn trend_towards(&self, x: f64, now: Timestamp) -> Trend {
         let seconds = elapsed(self.at, now).as_secs_f64();
-        if seconds == 0.0 {
-            return self.slope;
+        if seconds == 0.0 { self.trend } else { self.trend.after((x - self.x) / seconds, seconds) }
+    }
+}
+
+impl Trend {
+    /// The same after another `slope` over some `seconds`: both filters are of first order.
+    fn after(self, slope: f64, seconds: f64) -> Self {
+        let share = |constant: Duration| seconds / (constant.as_secs_f64() + seconds);
+        let (weight, slowly) = (share(SLOPE_FILTER), share(NOISE_FILTER));
+        let off = slope - self.slope;
+        Self {
+            slope: self.slope + weight * off,
+            variance: (1.0 - slowly) * (self.variance + slowly * off * off),
+            weight,
         }
-        let weight = seconds / (SLOPE_FILTER.as_secs_f64() + seconds);
-        self.slope + weight * ((x - self.x) / seconds - self.slope)
+    }
+
+    /// The slope less its standard error; zero where noise alone explains it.
+    ///
+    /// The variance of a first-order filter with weight `w` on white noise is `w / (2 - w)` of the noise's own.
+    fn significant(&self) -> f64 {
+        let error = (self.variance * self.weight / (2.0 - self.weight)).sqrt();
+        if self.slope > SIGNIFICANT * error { self.slope - error } else { 0.0 }
     }
 }
 
@@ -114,22 +149,22 @@ mod tests {
 
     #[test]
     fn with_ki_of_one_it_is_the_ratio_rule_at_every_size() {
-        let gains = Gains { kp: 0.0, ki: 1.0, kd: Some(0.0) };
+        let law = Law { kp: 0.0, ki: 1.0, kd: 0.0 };
         for (warm, utilization) in [(2.0, 0.9), (20.0, 0.35), (200.0, 0.77)] {
             let demand: f64 = utilization * warm / 0.7;
-            let asked = ask(gains, LIMITS, &mut PidMemory::default(), demand, Capacity::new(7), at(0));
+            let asked = ask(law, LIMITS, &mut PidMemory::default(), demand, Capacity::new(7), at(0));
             assert!((asked - demand).abs() < 1e-9, "{asked} for {demand}");
         }
     }
 
     #[test]
     fn the_derivative_leads_a_ramp_and_never_takes_away() {
-        let gains = Gains { kp: 0.0, ki: 1.0, kd: Some(60.0) };
+        let law = Law { kp: 0.0, ki: 1.0, kd: 60.0 };
         let run = |slope: f64| {
             let mut memory = PidMemory::default();
-            (0..40).fold((0.0, 0.0), |_, step| {
+            (0..160).fold((0.0, 0.0), |_, step| {
                 let demand = 20.0 * (slope * f64::from(step)).exp();
-                (demand, ask(gains, LIMITS, &mut memory, demand, Capacity::new(20), at(i64::from(step) * 15)))
+                (demand, ask(law, LIMITS, &mut memory, demand, Capacity::new(20), at(i64::from(step) * 15)))
             })
         };
         let (demand, asked) = run(0.015);
@@ -141,29 +176,29 @@ mod tests {
 
     #[test]
     fn a_small_integral_gain_converges_without_a_restart_at_each_evaluation() {
-        let gains = Gains { kp: 0.0, ki: 0.1, kd: Some(0.0) };
+        let law = Law { kp: 0.0, ki: 0.1, kd: 0.0 };
         let mut memory = PidMemory::default();
-        let asked = (0..60).map(|k| ask(gains, LIMITS, &mut memory, 8.0, Capacity::new(10), at(k * 15))).last();
+        let asked = (0..60).map(|k| ask(law, LIMITS, &mut memory, 8.0, Capacity::new(10), at(k * 15))).last();
         assert!((asked.unwrap() - 8.0).abs() < 0.05);
     }
 
     #[test]
     fn it_does_not_wind_up_at_the_bound() {
-        let gains = Gains { kp: 0.0, ki: 0.5, kd: Some(0.0) };
+        let law = Law { kp: 0.0, ki: 0.5, kd: 0.0 };
         let limits = Limits { min: Capacity::new(1), max: Capacity::new(10) };
         let mut memory = PidMemory::default();
         for k in 0..1000 {
-            ask(gains, limits, &mut memory, 500.0, Capacity::new(10), at(k * 15));
+            ask(law, limits, &mut memory, 500.0, Capacity::new(10), at(k * 15));
         }
-        let asked = (0..6).map(|k| ask(gains, limits, &mut memory, 2.0, Capacity::new(10), at(15_000 + k * 15))).last();
+        let asked = (0..6).map(|k| ask(law, limits, &mut memory, 2.0, Capacity::new(10), at(15_000 + k * 15))).last();
         assert!(asked.unwrap() < 2.1, "six half-steps from 10 to 2");
     }
 
     #[test]
     fn no_demand_asks_for_the_least() {
-        let gains = Gains { kp: 0.0, ki: 1.0, kd: Some(60.0) };
+        let law = Law { kp: 0.0, ki: 1.0, kd: 60.0 };
         let limits = Limits { min: Capacity::ZERO, max: Capacity::new(10) };
-        let asked = ask(gains, limits, &mut PidMemory::default(), 0.0, Capacity::new(3), at(0));
+        let asked = ask(law, limits, &mut PidMemory::default(), 0.0, Capacity::new(3), at(0));
         assert_eq!(Capacity::ceil(asked), Some(Capacity::ZERO));
     }
 }

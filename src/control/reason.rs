@@ -35,6 +35,10 @@ impl fmt::Display for Direction {
 pub enum Bound {
     /// `min` or `max` of the policy.
     Policy,
+    /// `min` or `max` of a schedule whose window is open.
+    Schedule,
+    /// An operator's override.
+    Override,
     /// `MinSize` or `MaxSize` of the group.
     Group,
 }
@@ -43,6 +47,8 @@ impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Policy => "policy",
+            Self::Schedule => "schedule",
+            Self::Override => "override",
             Self::Group => "group",
         })
     }
@@ -93,6 +99,14 @@ pub enum Reason {
         /// Its value.
         value: f64,
         /// What is tried.
+        capacity: Capacity,
+    },
+    /// Every metric has been gone for so long that the fallback holds.
+    FellBack {
+        /// For how long they have been gone.
+        #[serde(serialize_with = "seconds")]
+        blind: Duration,
+        /// What is kept at least.
         capacity: Capacity,
     },
     /// The recommendation lies inside the dead band.
@@ -223,6 +237,15 @@ pub enum Guard {
         /// The metric.
         metric: Arc<str>,
     },
+    /// Too few of the instances that serve have reported.
+    CoverageLow {
+        /// The metric.
+        metric: Arc<str>,
+        /// How many have.
+        reporting: Capacity,
+        /// How many serve.
+        serving: Capacity,
+    },
     /// Demand fell so much that an outage upstream is likelier than a quiet hour.
     DemandCollapsed {
         /// The metric.
@@ -255,6 +278,9 @@ impl fmt::Display for Reason {
             }
             Self::Saturated { metric, value, capacity } => {
                 write!(f, "{metric} at {} is saturated, so {capacity} is tried", Number(*value))
+            }
+            Self::FellBack { blind, capacity } => {
+                write!(f, "every metric has been gone for {:.0} s, so {capacity} is the least", blind.as_secs_f64())
             }
             Self::WithinTolerance { wanted } => write!(f, "{wanted} is within tolerance"),
             Self::Stabilized { direction, wanted, allowed, window } => {
@@ -304,6 +330,9 @@ impl fmt::Display for Guard {
                 write!(f, "no scale-in while {metric} is {} against {}", Number(*value), Number(*target))
             }
             Self::MetricNotValid { metric } => write!(f, "no scale-in while {metric} is not valid"),
+            Self::CoverageLow { metric, reporting, serving } => {
+                write!(f, "no scale-in while only {reporting} of {serving} instances report {metric}")
+            }
             Self::DemandCollapsed { metric, highest, now } => {
                 write!(f, "no scale-in: demand of {metric} collapsed from {highest:.1} to {now:.1} instances' worth")
             }

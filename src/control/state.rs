@@ -7,11 +7,14 @@ use arrayvec::ArrayVec;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::boot::BootTimes;
+use super::curve::Curve;
 use super::evaluation::Decision;
 use super::pid::PidMemory;
 use super::reason::Direction;
+use super::risk::RiskMemory;
 use super::window::Highest;
-use crate::observation::elapsed;
+use crate::observation::{GroupStatus, elapsed};
 use crate::policy::{Capacity, MAX_METRICS, Policy};
 
 /// How long a scale-out gets to show in a saturated measurement before the next try.
@@ -35,6 +38,9 @@ impl ScaleEvent {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct MetricState {
     pub pid: PidMemory,
+    pub risk: Option<RiskMemory>,
+    /// Of a latency: how it grows with load.
+    pub curve: Option<Box<Curve>>,
     /// Highest demand of the `max_drop` window.
     pub peak: Highest<f64>,
 }
@@ -54,24 +60,69 @@ pub struct ControllerState {
     /// The scale events that a step limit or a cooldown of the policy still looks at, oldest first; at most one an
     /// evaluation.
     pub(super) events: VecDeque<ScaleEvent>,
+    pub(super) boots: BootTimes,
+    /// The schedules that are open, and until when.
+    pub(super) scheduled: Option<Scheduled>,
+    /// Since when no metric has been valid.
+    pub(super) blind_since: Option<Timestamp>,
+}
+
+/// The bounds of the schedules that are open.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Scheduled {
+    pub from: Timestamp,
+    pub until: Timestamp,
+    pub min: Option<Capacity>,
+    pub max: Option<Capacity>,
+}
+
+impl Scheduled {
+    /// The bounds of all schedules of `policy` that are open at `now`: of several the highest minimum and the lowest
+    /// maximum.
+    fn at(policy: &Policy, now: Timestamp) -> Self {
+        let mut scheduled = Self { from: now, until: Timestamp::MAX, min: None, max: None };
+        for schedule in &policy.schedules {
+            let window = schedule.window(now);
+            scheduled.until = scheduled.until.min(window.until);
+            if window.open {
+                scheduled.min = scheduled.min.max(schedule.min);
+                let lowest = [scheduled.max, schedule.max].into_iter().flatten().min();
+                scheduled.max = lowest;
+            }
+        }
+        scheduled
+    }
 }
 
 impl ControllerState {
-    /// The same without what each metric's controller remembers, for a policy whose metrics have changed.
+    /// The same for a policy that was changed from `before` to `after`. Scale events and windows are kept; what each
+    /// metric's controller remembers is kept only while metrics and controller are the same.
     #[must_use]
-    pub fn without_metrics(self) -> Self {
-        Self { metrics: ArrayVec::new(), ..self }
+    pub fn under_changed_policy(self, before: &Policy, after: &Policy) -> Self {
+        let same = before.metrics == after.metrics && before.controller == after.controller;
+        let metrics = if same { self.metrics } else { ArrayVec::new() };
+        Self { metrics, scheduled: None, ..self }
     }
 
-    /// Notes that the group of `policy` is seen now. After a gap of more than `patience`, the watch begins anew.
-    pub(super) fn see(&mut self, policy: &Policy, now: Timestamp, patience: Duration) {
+    /// The bounds of the schedules that are open now, looked at anew only when one opens or closes.
+    pub(super) fn scheduled(&mut self, policy: &Policy, now: Timestamp) -> Scheduled {
+        match self.scheduled {
+            Some(known) if known.from <= now && now < known.until => known,
+            _ => *self.scheduled.insert(Scheduled::at(policy, now)),
+        }
+    }
+
+    /// Notes that `group` of `policy` is seen now. After a gap of more than `patience`, the watch begins anew.
+    pub(super) fn see(&mut self, policy: &Policy, group: &GroupStatus, now: Timestamp, patience: Duration) {
         if self.seen_at.is_some_and(|seen| now < seen) {
             self.set_back(now);
         }
         let unbroken = self.seen_at.is_some_and(|seen| elapsed(seen, now) <= patience);
         if !unbroken {
             self.live_since = Some(now);
+            self.boots.look_away();
         }
+        self.boots.see(group, now);
         self.seen_at = Some(now);
         while self.metrics.len() < policy.metrics.len().min(MAX_METRICS) {
             self.metrics.push(MetricState::default());
@@ -89,6 +140,7 @@ impl ControllerState {
         self.metrics.clear();
         self.highest.clear();
         self.lowest.clear();
+        self.blind_since = None;
         for event in self.events.iter_mut().filter(|event| event.at > now) {
             event.at = now;
         }

@@ -37,6 +37,11 @@ impl<T: PartialOrd + Copy> Highest<T> {
         self.0.iter().find(within).map(|(_, highest)| *highest)
     }
 
+    /// The highest as of the last push.
+    pub fn last_extreme(&self) -> Option<T> {
+        self.0.front().map(|(_, highest)| *highest)
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.0.clear();

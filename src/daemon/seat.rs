@@ -26,10 +26,9 @@ impl Seat {
         Self { policy: Arc::new(policy), state: ControllerState::default(), status }
     }
 
-    /// The same seat under a changed policy. Scale events and windows are kept; what each metric's controller remembers
-    /// is kept only while the metrics are the same.
+    /// The same seat under a changed policy.
     pub(super) fn with_policy(self, policy: Policy) -> Self {
-        let state = if policy.metrics == self.policy.metrics { self.state } else { self.state.without_metrics() };
+        let state = self.state.under_changed_policy(&self.policy, &policy);
         let last_action = self.status.last_action;
         let status = PolicyStatus { last_action, counters: self.status.counters, ..PolicyStatus::new(&policy) };
         Self { policy: Arc::new(policy), state, status }

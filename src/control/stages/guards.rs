@@ -24,6 +24,7 @@ pub(super) fn veto(
     if wanted < desired {
         guard_group(view, &mut objections);
         guard_validity(view, signals, &mut objections);
+        signals.valid.iter().filter_map(|signal| coverage(view, signal)).for_each(|guard| objections.raise(guard));
     }
     let not_at_all = wanted < desired && objections.raised > 0;
     // An owner who set the bounds has judged the demand already: as far as they reach, these do not object.
@@ -85,6 +86,17 @@ fn guard_validity(view: &View, signals: &Signals, objections: &mut Objections) {
             objections.raise(Guard::MetricNotValid { metric: metric.name.clone() });
         }
     }
+}
+
+/// An instance that does not report may be the one that is overloaded, or gone.
+fn coverage(view: &View, signal: &Signal) -> Option<Guard> {
+    let (metric, serving) = (signal.metric, view.group.in_service);
+    let reporting = signal.reporting?;
+    (reporting.as_f64() < metric.min_coverage * serving.as_f64()).then(|| Guard::CoverageLow {
+        metric: metric.name.clone(),
+        reporting,
+        serving,
+    })
 }
 
 fn guard_warmth(view: &View, state: &ControllerState, objections: &mut Objections) {

@@ -2,8 +2,9 @@
 
 use std::cmp::Reverse;
 
+use super::floors::Bounds;
 use super::{Say, View};
-use crate::control::reason::{Bound, Direction, Reason};
+use crate::control::reason::{Direction, Reason};
 use crate::control::state::ControllerState;
 use crate::observation::elapsed;
 use crate::policy::{Capacity, StepLimit};
@@ -102,15 +103,13 @@ fn change(limit: StepLimit, base: Capacity) -> Capacity {
 /// Keeps the capacity within the policy's and the group's own bounds. The minimum is restored at once; a maximum below
 /// what is running is approached in scale-in steps, so that a slip of the pen does not end half the fleet.
 pub(super) fn bounds(view: &View, state: &ControllerState, say: &mut Say, wanted: Capacity) -> Capacity {
-    let (min, max) = view.bounds();
+    let Bounds { min, max, min_of, max_of } = view.bounds;
     if wanted < min {
-        let bound = if min > view.policy.min { Bound::Group } else { Bound::Policy };
-        say.that(Reason::RaisedToMin { min, bound });
+        say.that(Reason::RaisedToMin { min, bound: min_of });
         return min;
     }
     if wanted > max {
-        let bound = if max < view.policy.max { Bound::Group } else { Bound::Policy };
-        say.that(Reason::LoweredToMax { max, bound });
+        say.that(Reason::LoweredToMax { max, bound: max_of });
         return max.max(least(view, state)).min(wanted);
     }
     wanted

@@ -1,6 +1,7 @@
 //! The stages of a decision, in their fixed order. Each may change the number once and must say why.
 
 mod controller;
+mod floors;
 mod guards;
 mod limits;
 mod mode;
@@ -11,11 +12,12 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use jiff::Timestamp;
 
+use self::floors::Bounds;
 use super::evaluation::{Decision, Evaluation, MAX_REASONS, STAGES, Stage, StageName, StatedReason};
 use super::reason::Reason;
 use super::state::ControllerState;
 use crate::observation::{GroupStatus, Observation};
-use crate::policy::{Capacity, Policy};
+use crate::policy::{Capacity, DEFAULT_BOOT_TIME, Policy};
 
 /// The least gap between two views of a group after which the controller counts as newly started.
 const LEAST_PATIENCE: Duration = Duration::from_mins(1);
@@ -44,8 +46,10 @@ pub fn evaluate(
         evaluation.reasons.push(StatedReason { stage: StageName::Validity, reason: Reason::GroupUnknown });
         return (evaluation, state);
     };
-    state.see(policy, now, LEAST_PATIENCE.max(policy.interval * 3));
-    let view = View { policy, group, seen, now };
+    state.see(policy, group, now, LEAST_PATIENCE.max(policy.interval * 3));
+    let bounds = Bounds::at(policy, group, seen.ordered, &mut state, now);
+    let boot_time = policy.boot_time.or(state.boots.typical()).unwrap_or(DEFAULT_BOOT_TIME);
+    let view = View { policy, group, seen, now, bounds, boot_time };
     let mut ladder = Ladder { evaluation: &mut evaluation, capacity: group.desired };
     view.descend(&mut ladder, &mut state);
     let to = ladder.capacity;
@@ -61,12 +65,16 @@ struct View<'a> {
     group: &'a GroupStatus,
     seen: &'a Observation,
     now: Timestamp,
+    bounds: Bounds,
+    /// Given, learned or assumed.
+    boot_time: Duration,
 }
 
 impl View<'_> {
     fn descend(&self, ladder: &mut Ladder, state: &mut ControllerState) {
         let signals = ladder.stage(StageName::Validity, |say, here| (here, validity::judge(self, say)));
         ladder.stage(StageName::Controller, |say, here| controller::recommend(self, state, &signals, say, here));
+        ladder.stage(StageName::Floors, |say, wanted| (floors::hold(self, state, &signals, say, wanted), ()));
         ladder.stage(StageName::Tolerance, |say, wanted| (limits::tolerance(self, say, wanted), ()));
         ladder.stage(StageName::Stabilization, |say, wanted| {
             (limits::stabilization(self, state, signals.all_valid, say, wanted), ())
@@ -78,17 +86,10 @@ impl View<'_> {
         ladder.stage(StageName::Mode, |say, wanted| (mode::allow(self, say, wanted), ()));
     }
 
-    /// The least and the most capacity that the policy and the group leave. Where they contradict each other, the
-    /// group's bounds hold, since AWS would refuse anything else.
-    fn bounds(&self) -> (Capacity, Capacity) {
-        let within_group = |capacity: Capacity| capacity.min(self.group.max).max(self.group.min);
-        (within_group(self.policy.min), within_group(self.policy.max))
-    }
-
     /// What is left of `wanted` where the change is refused but the bounds must hold: the desired capacity, or as far
     /// towards the bounds as `wanted` goes.
     fn kept(&self, wanted: Capacity) -> Capacity {
-        let (min, max) = self.bounds();
+        let Bounds { min, max, .. } = self.bounds;
         let desired = self.group.desired;
         if wanted > desired { desired.max(min).min(wanted) } else { desired.min(max).max(wanted) }
     }
@@ -129,4 +130,4 @@ impl Say<'_> {
     }
 }
 
-const _: () = assert!(STAGES == 9, "one for each call of `stage` in `descend`");
+const _: () = assert!(STAGES == 10, "one for each call of `stage` in `descend`");

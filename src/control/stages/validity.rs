@@ -1,4 +1,4 @@
-//! Which metrics have a number to decide with.
+//! Which metrics have a number to decide with, and what it says about demand.
 
 use arrayvec::ArrayVec;
 
@@ -18,12 +18,22 @@ pub(super) struct Signal<'a> {
     pub demand: Option<f64>,
     /// The value over the target, each for one instance; above 1 the target is missed.
     pub ratio: f64,
+    /// How many instances reported, where each of them does.
+    pub reporting: Option<Capacity>,
 }
 
 /// The metrics of one evaluation.
 pub(super) struct Signals<'a> {
     pub valid: ArrayVec<Signal<'a>, MAX_METRICS>,
     pub all_valid: bool,
+}
+
+impl<'a> Signals<'a> {
+    /// The signal that tells the load best: a utilization, else a total.
+    pub(super) fn of_load(&self) -> Option<&Signal<'a>> {
+        let of = |kind| self.valid.iter().find(move |signal| signal.metric.kind == kind);
+        of(MetricKind::Utilization).or_else(|| of(MetricKind::Total))
+    }
 }
 
 /// Sorts the measurements; every invalid one is stated.
@@ -46,31 +56,51 @@ fn signal<'a>(
     index: usize,
     measurement: Measurement,
 ) -> Result<Signal<'a>, Reason> {
-    let value = match measurement {
-        Measurement::Value { value, .. } if value.is_finite() => value,
-        Measurement::Value { .. } => {
-            return Err(Reason::MetricInvalid { metric: metric.name.clone(), measurement: Measurement::NotFinite });
+    let name = &metric.name;
+    let invalid = |measurement| Reason::MetricInvalid { metric: name.clone(), measurement };
+    let (value, reporting) = match measurement {
+        Measurement::Value { value, .. } => (value, None),
+        Measurement::Instances { mean, reporting, .. } if metric.kind == MetricKind::Total => {
+            (mean * f64::from(reporting), Some(Capacity::new(reporting)))
         }
-        _ => return Err(Reason::MetricInvalid { metric: metric.name.clone(), measurement }),
+        Measurement::Instances { mean, reporting, .. } => (mean, Some(Capacity::new(reporting))),
+        _ => return Err(invalid(measurement)),
     };
+    if !value.is_finite() {
+        return Err(invalid(Measurement::NotFinite));
+    }
     if value < 0.0 {
-        return Err(Reason::MetricNegative { metric: metric.name.clone(), value });
+        return Err(Reason::MetricNegative { metric: name.clone(), value });
     }
     let relative = value / metric.target;
-    let serving = view.group.serving();
+    let serving = view.group.serving().as_f64();
+    let in_service = view.group.in_service;
+    let reports = reporting.unwrap_or(in_service).min(in_service);
     let (demand, ratio) = match metric.kind {
         MetricKind::Latency => (None, relative),
-        MetricKind::Utilization if serving == Capacity::ZERO => {
-            return Err(Reason::NothingServes { metric: metric.name.clone() });
+        MetricKind::Utilization if in_service == Capacity::ZERO => {
+            return Err(Reason::NothingServes { metric: name.clone() });
         }
-        // The average is over all in service. Towards more, those that still warm up count in full, since they serve;
-        // towards less they do not, until they have shown what they carry.
-        MetricKind::Utilization if relative > 1.0 => (Some(relative * view.group.in_service.as_f64()), relative),
-        MetricKind::Utilization => (Some(relative * serving.as_f64()), relative),
-        MetricKind::Total => (Some(relative), relative / serving.as_f64().max(1.0)),
+        // The average is over all in service, so that is what it is related to: those that still warm up are part of it.
+        MetricKind::Utilization => {
+            (Some(completed(relative * reports.as_f64(), in_service.minus(reports), in_service)), relative)
+        }
+        MetricKind::Total => {
+            (Some(completed(relative, in_service.minus(reports), in_service)), relative / serving.max(1.0))
+        }
     };
     if !ratio.is_finite() || !demand.is_none_or(f64::is_finite) {
-        return Err(Reason::MetricInvalid { metric: metric.name.clone(), measurement: Measurement::NotFinite });
+        return Err(invalid(Measurement::NotFinite));
     }
-    Ok(Signal { metric, index, value, demand, ratio })
+    Ok(Signal { metric, index, value, demand, ratio, reporting })
+}
+
+/// The demand of a fleet of which `missing` instances have not reported: towards more they carry nothing, towards less
+/// they are at target, and they never turn the one into the other.
+fn completed(reported: f64, missing: Capacity, in_service: Capacity) -> f64 {
+    if missing == Capacity::ZERO || reported >= in_service.as_f64() {
+        reported
+    } else {
+        (reported + missing.as_f64()).min(in_service.as_f64())
+    }
 }

@@ -1,0 +1,301 @@
+//! `risk`: the owner says what share of time may be over the target, not gains.
+//!
+//! Demand one lead ahead is foretold by several predictors, each held for several times. Each of these candidates keeps
+//! its own errors, realised one lead later; raised by the quantile of them that is exceeded in the accepted share of
+//! time, all candidates carry the same risk, so the cheapest is the best. There is nothing to tune, and nothing to know
+//! at the start: a margin that is common in the field is blended out as errors come in.
+
+mod errors;
+mod past;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use self::errors::Errors;
+use self::past::Past;
+use super::window::Highest;
+use crate::observation::elapsed;
+
+/// Samples are no closer than this, however short the interval, so that memory is bounded.
+const LEAST_SPACING: Duration = Duration::from_secs(15);
+const DAY: Duration = Duration::from_hours(24);
+/// How long a candidate holds the highest prediction.
+const HOLDS: [Duration; 5] =
+    [Duration::ZERO, Duration::from_mins(2), Duration::from_mins(5), Duration::from_mins(15), Duration::from_mins(30)];
+/// Persistence, trend, seasonal, and the higher of the first and third.
+const PREDICTORS: usize = 4;
+const SEASONAL: usize = 2;
+const CANDIDATES: usize = PREDICTORS * HOLDS.len();
+/// Persistence held for five minutes, which is what others do, until errors tell.
+const FIRST_CHOICE: usize = 2;
+
+/// Samples between two looks at the quantiles and the choice.
+const REFRESH: u32 = 40;
+/// The margin at the start, and how long it is blended out. Against the ceiling it makes a target of about 70 %.
+const FIRST_MARGIN: f64 = 0.35;
+const FIRST_LOOSE_MARGIN: f64 = 0.20;
+const BLEND: Duration = Duration::from_hours(4);
+const MARGINS: (f64, f64) = (0.02, 9.0);
+/// Whole instances and the noise within a sample need this much of the ceiling.
+const USABLE: f64 = 0.97;
+/// A candidate that can't be judged before it has a season must have been for so long.
+const PROBATION: Duration = Duration::from_hours(8);
+/// The choice changes for a gain of 3 %.
+const WORTH_A_CHANGE: f64 = 0.97;
+/// Below this share of the highest demand of the day errors are another population.
+const LOW: f64 = 0.15;
+/// Fewer samples than this make no population of their own.
+const POPULATION: f64 = 300.0;
+/// How fast the accepted share follows what was realised, and how far.
+const ADAPTATION: f64 = 0.002;
+const ADAPTED: (f64, f64) = (0.1, 3.0);
+/// A scale-out must be needed at this many times the accepted share, so that noise buys nothing.
+const LOOSER: f64 = 5.0;
+/// Stands for a prediction of nothing, so that an error relative to it exists.
+const LEAST: f64 = 0.1;
+
+/// What the law is asked for, apart from demand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// The accepted share of time over the target.
+    pub share: f64,
+    /// Launch to serving.
+    pub boot_time: Duration,
+    /// In service to carrying a full share.
+    pub warm_up: Duration,
+    /// Time between two evaluations.
+    pub interval: Duration,
+}
+
+/// What is foretold to be needed, in instances before rounding.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Need {
+    /// At the accepted share of time over the target.
+    pub strict: f64,
+    /// At several times that share: less than this is not noise.
+    pub loose: f64,
+}
+
+/// The day's memory of one metric.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct RiskMemory {
+    since: Timestamp,
+    sampled: Timestamp,
+    samples: u32,
+    past: Past,
+    highest: Highest<f64>,
+    candidates: Box<[Candidate; CANDIDATES]>,
+    /// What each candidate foretold, oldest first; as far back as one lead.
+    foretold: VecDeque<Foretold>,
+    chosen: usize,
+    /// The share of time that is aimed at, so that the accepted one comes out.
+    aim: f64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Foretold {
+    at: Timestamp,
+    values: [f32; CANDIDATES],
+    low: [bool; CANDIDATES],
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Candidate {
+    held: Highest<f64>,
+    value: f64,
+    /// What the population of low predictions, and that of the others, has come to.
+    populations: [Population; 2],
+    /// When it could be judged first.
+    since: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Population {
+    errors: Errors,
+    /// Fading sums: of the values, and of their upward moves.
+    capacity: f64,
+    launched: f64,
+    /// As of the last refresh.
+    strict: f64,
+    loose: f64,
+}
+
+impl Default for Population {
+    fn default() -> Self {
+        Self {
+            errors: Errors::default(),
+            capacity: 0.0,
+            launched: 0.0,
+            strict: FIRST_MARGIN,
+            loose: FIRST_LOOSE_MARGIN,
+        }
+    }
+}
+
+impl Terms {
+    /// The time from a decision to the capacity that it brings: boot, half the warm-up, and one interval.
+    fn lead(&self) -> Duration {
+        self.boot_time + self.warm_up / 2 + self.interval
+    }
+
+    fn spacing(&self) -> Duration {
+        self.interval.max(LEAST_SPACING)
+    }
+}
+
+impl RiskMemory {
+    fn new(share: f64, now: Timestamp) -> Self {
+        Self {
+            since: now,
+            sampled: now,
+            samples: 0,
+            past: Past::default(),
+            highest: Highest::default(),
+            candidates: Box::new(std::array::from_fn(|_| Candidate::default())),
+            foretold: VecDeque::new(),
+            chosen: FIRST_CHOICE,
+            aim: share,
+        }
+    }
+
+    /// Takes one sample in: scores what was foretold, and foretells anew.
+    fn sample(&mut self, terms: &Terms, demand: f64, over: bool, now: Timestamp) {
+        self.sampled = now;
+        self.samples = self.samples.wrapping_add(1);
+        let missed = if over { 1.0 } else { 0.0 };
+        let (least, most) = ADAPTED;
+        self.aim = (self.aim + ADAPTATION * (terms.share - missed)).clamp(terms.share * least, terms.share * most);
+        self.score(terms, demand, now);
+        self.past.push(now, demand);
+        let highest = self.highest.push(now, demand, DAY);
+        self.foretell(terms, demand, highest, now);
+        if self.samples.is_multiple_of(REFRESH) {
+            self.refresh(terms, now);
+        }
+    }
+
+    /// Compares demand with what was foretold for now.
+    fn score(&mut self, terms: &Terms, demand: f64, now: Timestamp) {
+        let lead = terms.lead();
+        let mut due = None;
+        while self.foretold.front().is_some_and(|foretold| elapsed(foretold.at, now) >= lead) {
+            due = self.foretold.pop_front();
+        }
+        // After a gap the newest that is due was made for another time.
+        let Some(due) = due.filter(|due| elapsed(due.at, now) < lead + terms.spacing() * 2) else { return };
+        let marks = due.values.iter().zip(due.low);
+        for (candidate, (value, low)) in self.candidates.iter_mut().zip(marks) {
+            candidate.populations[usize::from(low)].errors.count(f64::from(*value).max(LEAST), demand);
+        }
+    }
+
+    fn foretell(&mut self, terms: &Terms, demand: f64, highest: f64, now: Timestamp) {
+        let trend = self.past.trend(now, demand, terms.lead());
+        let seasonal = self.past.seasonal(now, terms.lead(), terms.spacing());
+        let season = seasonal.unwrap_or(demand);
+        let predictions = [demand, trend, season, season.max(demand)];
+        let mut foretold = Foretold { at: now, values: [0.0; CANDIDATES], low: [false; CANDIDATES] };
+        for (index, candidate) in self.candidates.iter_mut().enumerate() {
+            let (predictor, hold) = (index / HOLDS.len(), HOLDS[index % HOLDS.len()]);
+            let value = candidate.held.push(now, predictions[predictor], hold);
+            let low = value < LOW * highest;
+            let population = &mut candidate.populations[usize::from(low)];
+            population.capacity += value;
+            population.launched += (value - candidate.value).max(0.0);
+            candidate.value = value;
+            if predictor < SEASONAL || seasonal.is_some() {
+                candidate.since.get_or_insert(now);
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "an error is classed in steps of two percent")]
+            let narrow = value as f32;
+            foretold.values[index] = narrow;
+            foretold.low[index] = low;
+        }
+        self.foretold.push_back(foretold);
+    }
+
+    /// Takes the quantiles of the errors anew, and with them the choice.
+    fn refresh(&mut self, terms: &Terms, now: Timestamp) {
+        let age = elapsed(self.since, now);
+        let blend = 1.0 - (age.as_secs_f64() / BLEND.as_secs_f64()).min(1.0);
+        let faded = (-terms.spacing().as_secs_f64() * f64::from(REFRESH) / DAY.as_secs_f64()).exp();
+        let loose = (self.aim * LOOSER).min(0.5);
+        for candidate in self.candidates.iter_mut() {
+            candidate.refresh(self.aim, loose, blend);
+            candidate.fade(faded);
+        }
+        let launch = terms.boot_time.as_secs_f64() / terms.spacing().as_secs_f64();
+        let cost = |candidate: &Candidate| candidate.populations.iter().map(|p| p.cost(launch)).sum::<f64>();
+        let seasoned = |index: usize, candidate: &Candidate| {
+            index / HOLDS.len() < SEASONAL || candidate.since.is_some_and(|since| elapsed(since, now) >= PROBATION)
+        };
+        let eligible = self.candidates.iter().enumerate().filter(|(index, candidate)| seasoned(*index, candidate));
+        let cheapest = eligible.min_by(|(_, a), (_, b)| cost(a).total_cmp(&cost(b)));
+        if let Some((index, candidate)) = cheapest
+            && blend < 0.75
+            && cost(candidate) < WORTH_A_CHANGE * cost(&self.candidates[self.chosen])
+        {
+            self.chosen = index;
+        }
+    }
+
+    fn need(&self, demand: f64) -> Need {
+        let candidate = &self.candidates[self.chosen];
+        let highest = self.highest.last_extreme().unwrap_or(demand);
+        let population = &candidate.populations[usize::from(candidate.value < LOW * highest)];
+        let needed = |margin: f64| (candidate.value.max(demand) * (1.0 + margin) / USABLE).max(demand);
+        let (strict, loose) = (needed(population.strict), needed(population.loose));
+        Need { strict, loose: loose.min(strict) }
+    }
+}
+
+impl Candidate {
+    fn refresh(&mut self, aim: f64, looser: f64, blend: f64) {
+        let [normal, low] = &self.populations;
+        let margins = |own: &Population, other: &Population| {
+            let other = (own.errors.total() < POPULATION).then_some(&other.errors);
+            let known = own.errors.total() + other.map_or(0.0, Errors::total) > 0.0;
+            let blended = |tail, first| {
+                let (least, most) = MARGINS;
+                let margin = if known { own.errors.exceeded_by(other, tail).clamp(least, most) } else { first };
+                blend * first + (1.0 - blend) * margin
+            };
+            (blended(aim, FIRST_MARGIN), blended(looser, FIRST_LOOSE_MARGIN))
+        };
+        let found = [margins(normal, low), margins(low, normal)];
+        for (population, (strict, loose)) in self.populations.iter_mut().zip(found) {
+            (population.strict, population.loose) = (strict, loose);
+        }
+    }
+
+    fn fade(&mut self, share: f64) {
+        #[expect(clippy::cast_possible_truncation, reason = "a share close to one")]
+        let narrow = share as f32;
+        for population in &mut self.populations {
+            population.errors.fade(narrow);
+            population.capacity *= share;
+            population.launched *= share;
+        }
+    }
+}
+
+impl Population {
+    /// Capacity over time, with what is billed before it serves: a launch costs `launch` samples of an instance.
+    fn cost(&self, launch: f64) -> f64 {
+        (1.0 + self.strict) * (self.capacity + self.launched * launch)
+    }
+}
+
+/// What `demand` (instances' worth of work at the ceiling; finite, not negative) will need. `over` says that the ceiling
+/// is exceeded now.
+pub(super) fn need(terms: &Terms, memory: &mut Option<RiskMemory>, demand: f64, over: bool, now: Timestamp) -> Need {
+    let first = memory.is_none();
+    let memory = memory.get_or_insert_with(|| RiskMemory::new(terms.share, now));
+    // Half a second early is on time: cycles start when a timer says so.
+    if first || elapsed(memory.sampled, now) + Duration::from_millis(500) >= terms.spacing() {
+        memory.sample(terms, demand, over, now);
+    }
+    memory.need(demand)
+}
