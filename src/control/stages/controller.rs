@@ -20,25 +20,26 @@ const PROBE: f64 = 1.5;
 /// The load that the target of a total metric is taken for, since nobody knows what an instance could carry at most.
 const LOAD_AT_TOTAL: f64 = 0.6;
 
-/// The capacity that the metrics ask for; `here` when none is valid.
+/// The capacity that the metrics ask for, and the same before rounding; `here` when none is valid.
 pub(super) fn recommend(
     view: &View,
     state: &mut ControllerState,
     signals: &Signals,
     say: &mut Say,
     here: Capacity,
-) -> (Capacity, ()) {
-    let mut winner: Option<(Capacity, Reason)> = None;
+) -> (Capacity, f64) {
+    let mut winner: Option<(Capacity, f64, Reason)> = None;
     for signal in &signals.valid {
         let (recommendation, reason) = recommend_one(view, state, signals, signal);
-        if winner.as_ref().is_none_or(|(most, _)| recommendation.rounded > *most) {
-            winner = Some((recommendation.rounded, reason));
+        let (rounded, capacity) = (recommendation.rounded, recommendation.capacity);
+        if winner.as_ref().is_none_or(|(most, exactly, _)| rounded > *most || rounded == *most && capacity > *exactly) {
+            winner = Some((rounded, capacity, reason));
         }
         say.evaluation.recommendations.push(recommendation);
     }
-    let (capacity, reason) = winner.unwrap_or((here, Reason::NoValidMetric));
+    let (rounded, capacity, reason) = winner.unwrap_or((here, here.as_f64(), Reason::NoValidMetric));
     say.that(reason);
-    (capacity, ())
+    (rounded, capacity)
 }
 
 fn recommend_one(

@@ -9,19 +9,18 @@ use crate::control::state::ControllerState;
 use crate::observation::elapsed;
 use crate::policy::{Capacity, StepLimit};
 
-/// Keeps the desired capacity while the recommendation lies inside the dead band.
-pub(super) fn tolerance(view: &View, say: &mut Say, wanted: Capacity) -> Capacity {
+/// A measured number is not exact to the last digit, and a dead band includes its ends.
+const EDGE: f64 = 1e-9;
+
+/// Keeps the desired capacity while what the controller `asked` for, before rounding, lies inside the dead band; or
+/// `wanted`, where a floor or a cap has made another number of it.
+pub(super) fn tolerance(view: &View, asked: f64, say: &mut Say, wanted: Capacity) -> Capacity {
     let desired = view.group.desired;
-    let band = |share: f64| Capacity::floor(desired.as_f64() * share).unwrap_or(Capacity::ZERO);
+    let asked = if Capacity::ceil(asked) == Some(wanted) { asked } else { wanted.as_f64() };
+    let share = asked / desired.as_f64() - 1.0;
     let tolerance = view.policy.tolerance;
-    let inside = if wanted > desired {
-        wanted.minus(desired) <= band(tolerance.out)
-    } else {
-        // A share of less than one instance is no dead band; `ceil` makes "saves 8 %" mean at least 8 %.
-        let least = Capacity::ceil(desired.as_f64() * tolerance.inward).unwrap_or(Capacity::ZERO);
-        wanted < desired && desired.minus(wanted) < least
-    };
-    if inside {
+    let inside = if wanted > desired { share <= tolerance.out + EDGE } else { -share <= tolerance.inward + EDGE };
+    if inside && wanted != desired {
         say.that(Reason::WithinTolerance { wanted });
     }
     if inside { desired } else { wanted }

@@ -73,9 +73,10 @@ struct View<'a> {
 impl View<'_> {
     fn descend(&self, ladder: &mut Ladder, state: &mut ControllerState) {
         let signals = ladder.stage(StageName::Validity, |say, here| (here, validity::judge(self, say)));
-        ladder.stage(StageName::Controller, |say, here| controller::recommend(self, state, &signals, say, here));
+        let asked =
+            ladder.stage(StageName::Controller, |say, here| controller::recommend(self, state, &signals, say, here));
         ladder.stage(StageName::Floors, |say, wanted| (floors::hold(self, state, &signals, say, wanted), ()));
-        ladder.stage(StageName::Tolerance, |say, wanted| (limits::tolerance(self, say, wanted), ()));
+        ladder.stage(StageName::Tolerance, |say, wanted| (limits::tolerance(self, asked, say, wanted), ()));
         ladder.stage(StageName::Stabilization, |say, wanted| {
             (limits::stabilization(self, state, signals.all_valid, say, wanted), ())
         });
