@@ -14,8 +14,18 @@
 //! | [`faults`] | what can be made to go wrong |
 //! | [`world`] | all of these together |
 //! | [`wire`] | the protocols of Prometheus and of Auto Scaling |
+//!
+//! Beside the world stands the reference plant, in which controllers are compared:
+//!
+//! | file | is |
+//! |---|---|
+//! | [`trace`] | a recorded workload, scaled and with noise |
+//! | [`reference`](mod@reference) | a fleet in steps of 3 s, with any controller |
+//! | [`score`] | how well it went |
+//! | [`bound`] | what a clairvoyant would have needed, and what the best reactive rule |
 
 pub mod activity;
+pub mod bound;
 pub mod faults;
 pub mod group;
 pub mod history;
@@ -24,6 +34,9 @@ pub mod noise;
 pub mod plant;
 pub mod promql;
 pub mod queue;
+pub mod reference;
+pub mod score;
+pub mod trace;
 pub mod wire;
 pub mod workload;
 pub mod world;

@@ -24,8 +24,12 @@ impl Noise {
     /// How many requests arrive where `mean` are expected: Poisson, by its normal approximation and so not whole,
     /// which is what a fluid model needs.
     pub fn arrivals(&mut self, mean: f64) -> f64 {
-        let normal = (-2.0 * self.uniform().ln()).sqrt() * (TAU * self.uniform()).cos();
-        (mean + mean.sqrt() * normal).max(0.0)
+        (mean + mean.sqrt() * self.normal()).max(0.0)
+    }
+
+    /// Normal, with mean 0 and standard deviation 1 (Box and Muller).
+    pub fn normal(&mut self) -> f64 {
+        (-2.0 * self.uniform().ln()).sqrt() * (TAU * self.uniform()).cos()
     }
 }
 
