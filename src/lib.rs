@@ -21,21 +21,32 @@
 //! | [`clock`] | the one place that reads the time |
 //! | [`telemetry`] | logs |
 //!
+//! Without the feature `daemon` there are the core alone, what it works on, and the plant that controllers are compared in.
+//!
 //! # One sample's way
 //!
 //! `daemon` wakes a lane, `metric` reads, `target` describes, `control::evaluate` decides, `target` applies,
 //! `control::settle` takes the outcome, and `status` is published. There is no way back.
 
+#[cfg(feature = "daemon")]
 pub mod api;
+#[cfg(feature = "daemon")]
 pub mod cli;
+#[cfg(feature = "daemon")]
 pub mod clock;
+#[cfg(feature = "daemon")]
 pub mod config;
 pub mod control;
+#[cfg(feature = "daemon")]
 pub mod daemon;
+#[cfg(feature = "daemon")]
 pub mod metric;
 pub mod observation;
 pub mod policy;
 pub mod simulation;
+#[cfg(feature = "daemon")]
 pub mod status;
+#[cfg(feature = "daemon")]
 pub mod target;
+#[cfg(feature = "daemon")]
 pub mod telemetry;

@@ -49,7 +49,8 @@ fn every_room_imports_only_what_it_may() {
 fn the_map_of_the_house_has_no_logic() {
     let text = include_str!("../src/lib.rs");
     let code: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with("//!")).collect();
-    assert!(code.iter().all(|line| line.starts_with("pub mod ")), "src/lib.rs holds more than the map: {code:?}");
+    let map = |line: &&str| line.starts_with("pub mod ") || *line == r#"#[cfg(feature = "daemon")]"#;
+    assert!(code.iter().all(map), "src/lib.rs holds more than the map: {code:?}");
     for (room, _) in ROOMS {
         assert!(code.contains(&&*format!("pub mod {room};")), "src/lib.rs lacks `{room}`, which has a rule here");
     }

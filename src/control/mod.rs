@@ -8,6 +8,7 @@ mod boot;
 mod curve;
 mod evaluation;
 mod latency;
+mod noise;
 mod pid;
 mod reason;
 mod risk;

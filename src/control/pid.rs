@@ -15,12 +15,6 @@ use crate::policy::Capacity;
 /// Time constant of the filter on the slope of demand.
 const SLOPE_FILTER: Duration = Duration::from_mins(1);
 
-/// Time constant of the estimate of how noisy the slope is.
-const NOISE_FILTER: Duration = Duration::from_mins(5);
-
-/// A slope counts from so many of its standard errors on, and then less one of them: noise has no trend.
-const SIGNIFICANT: f64 = 2.5;
-
 /// The most that the derivative may add: half as much again.
 const MOST_LEAD: f64 = 1.5;
 
@@ -44,16 +38,8 @@ struct Last {
     e: f64,
     /// Logarithm of demand.
     x: f64,
-    trend: Trend,
-}
-
-/// The filtered slope of `x`, per second, and the variance of what it is filtered from.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Trend {
+    /// Filtered slope of `x`, per second.
     slope: f64,
-    variance: f64,
-    /// Share of the last sample in the slope.
-    weight: f64,
 }
 
 /// Gains, resolved: see [`Gains`](crate::policy::Gains).
@@ -94,11 +80,11 @@ pub fn ask(law: Law, limits: Limits, memory: &mut PidMemory, demand: f64, desire
     let asked = anchor + law.kp * change + law.ki * e;
     // What is remembered stays within the limits, so that it can't wind up; what is asked for says what is needed.
     let u = limits.clamp(asked);
-    let trend = before.as_ref().map_or_else(Trend::default, |last| last.trend_towards(x, now));
+    let slope = before.as_ref().map_or(0.0, |last| last.slope_towards(x, now));
     let since = before.as_ref().map_or(now, |last| last.since);
-    memory.0 = Some(Last { since, at: now, desired, u, e, x, trend });
+    memory.0 = Some(Last { since, at: now, desired, u, e, x, slope });
     let settled = elapsed(since, now) >= SLOPE_FILTER;
-    let lead = if settled { (law.kd * trend.significant()).clamp(0.0, MOST_LEAD.ln()) } else { 0.0 };
+    let lead = if settled { (law.kd * slope).clamp(0.0, MOST_LEAD.ln()) } else { 0.0 };
     (asked + lead).exp()
 }
 
@@ -109,31 +95,14 @@ impl Last {
         if kept { self } else { Self { u: log(desired.as_f64()), ..self } }
     }
 
-    fn trend_towards(&self, x: f64, now: Timestamp) -> Trend {
+    /// The slope of `x`, filtered in first order.
+    fn slope_towards(&self, x: f64, now: Timestamp) -> f64 {
         let seconds = elapsed(self.at, now).as_secs_f64();
-        if seconds == 0.0 { self.trend } else { self.trend.after((x - self.x) / seconds, seconds) }
-    }
-}
-
-impl Trend {
-    /// The same after another `slope` over some `seconds`: both filters are of first order.
-    fn after(self, slope: f64, seconds: f64) -> Self {
-        let share = |constant: Duration| seconds / (constant.as_secs_f64() + seconds);
-        let (weight, slowly) = (share(SLOPE_FILTER), share(NOISE_FILTER));
-        let off = slope - self.slope;
-        Self {
-            slope: self.slope + weight * off,
-            variance: (1.0 - slowly) * (self.variance + slowly * off * off),
-            weight,
+        if seconds == 0.0 {
+            return self.slope;
         }
-    }
-
-    /// The slope less its standard error; zero where noise alone explains it.
-    ///
-    /// The variance of a first-order filter with weight `w` on white noise is `w / (2 - w)` of the noise's own.
-    fn significant(&self) -> f64 {
-        let error = (self.variance * self.weight / (2.0 - self.weight)).sqrt();
-        if self.slope > SIGNIFICANT * error { self.slope - error } else { 0.0 }
+        let weight = seconds / (SLOPE_FILTER.as_secs_f64() + seconds);
+        self.slope + weight * ((x - self.x) / seconds - self.slope)
     }
 }
 
@@ -162,7 +131,7 @@ mod tests {
         let law = Law { kp: 0.0, ki: 1.0, kd: 60.0 };
         let run = |slope: f64| {
             let mut memory = PidMemory::default();
-            (0..160).fold((0.0, 0.0), |_, step| {
+            (0..40).fold((0.0, 0.0), |_, step| {
                 let demand = 20.0 * (slope * f64::from(step)).exp();
                 (demand, ask(law, LIMITS, &mut memory, demand, Capacity::new(20), at(i64::from(step) * 15)))
             })

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::boot::BootTimes;
 use super::curve::Curve;
 use super::evaluation::Decision;
+use super::noise::Scatter;
 use super::pid::PidMemory;
 use super::reason::Direction;
 use super::risk::RiskMemory;
@@ -38,6 +39,7 @@ impl ScaleEvent {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct MetricState {
     pub pid: PidMemory,
+    pub scatter: Scatter,
     pub risk: Option<RiskMemory>,
     /// Of a latency: how it grows with load.
     pub curve: Option<Box<Curve>>,

@@ -32,17 +32,22 @@ pub mod history;
 pub mod instance;
 pub mod noise;
 pub mod plant;
+#[cfg(feature = "daemon")]
 pub mod promql;
 pub mod queue;
 pub mod reference;
 pub mod score;
 pub mod trace;
+#[cfg(feature = "daemon")]
 pub mod wire;
 pub mod workload;
+#[cfg(feature = "daemon")]
 pub mod world;
 
 pub use faults::{AutoScalingFault, Fault, Faults, LaunchFault, PrometheusFault};
 pub use group::{AutoScalingGroup, GroupError, GroupSettings};
+#[cfg(feature = "daemon")]
 pub use wire::WorldServer;
 pub use workload::{Phase, Workload};
+#[cfg(feature = "daemon")]
 pub use world::{Call, Fleet, Score, World};

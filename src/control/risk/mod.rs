@@ -245,7 +245,7 @@ impl RiskMemory {
         let candidate = &self.candidates[self.chosen];
         let highest = self.highest.last_extreme().unwrap_or(demand);
         let population = &candidate.populations[usize::from(candidate.value < LOW * highest)];
-        let needed = |margin: f64| (candidate.value.max(demand) * (1.0 + margin) / USABLE).max(demand);
+        let needed = |margin: f64| (candidate.value * (1.0 + margin) / USABLE).max(demand);
         let (strict, loose) = (needed(population.strict), needed(population.loose));
         Need { strict, loose: loose.min(strict) }
     }

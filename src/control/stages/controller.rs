@@ -20,6 +20,15 @@ const PROBE: f64 = 1.5;
 /// The load that the target of a total metric is taken for, since nobody knows what an instance could carry at most.
 const LOAD_AT_TOTAL: f64 = 0.6;
 
+/// What the metric that asks for most asks for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    /// Instances, before rounding.
+    pub capacity: f64,
+    /// How much of it may be noise, as a share.
+    pub scatter: f64,
+}
+
 /// The capacity that the metrics ask for, and the same before rounding; `here` when none is valid.
 pub(super) fn recommend(
     view: &View,
@@ -27,19 +36,21 @@ pub(super) fn recommend(
     signals: &Signals,
     say: &mut Say,
     here: Capacity,
-) -> (Capacity, f64) {
-    let mut winner: Option<(Capacity, f64, Reason)> = None;
+) -> (Capacity, Asked) {
+    let mut winner: Option<(Capacity, Asked, Reason)> = None;
     for signal in &signals.valid {
-        let (recommendation, reason) = recommend_one(view, state, signals, signal);
-        let (rounded, capacity) = (recommendation.rounded, recommendation.capacity);
-        if winner.as_ref().is_none_or(|(most, exactly, _)| rounded > *most || rounded == *most && capacity > *exactly) {
-            winner = Some((rounded, capacity, reason));
+        let (recommendation, scatter, reason) = recommend_one(view, state, signals, signal);
+        let (rounded, asked) = (recommendation.rounded, Asked { capacity: recommendation.capacity, scatter });
+        let exceeds = |most: &Capacity, other: &Asked| (rounded, asked.capacity) > (*most, other.capacity);
+        if winner.as_ref().is_none_or(|(most, other, _)| exceeds(most, other)) {
+            winner = Some((rounded, asked, reason));
         }
         say.evaluation.recommendations.push(recommendation);
     }
-    let (rounded, capacity, reason) = winner.unwrap_or((here, here.as_f64(), Reason::NoValidMetric));
+    let kept = Asked { capacity: here.as_f64(), scatter: 0.0 };
+    let (rounded, asked, reason) = winner.unwrap_or((here, kept, Reason::NoValidMetric));
     say.that(reason);
-    (rounded, capacity)
+    (rounded, asked)
 }
 
 fn recommend_one(
@@ -47,8 +58,9 @@ fn recommend_one(
     state: &mut ControllerState,
     signals: &Signals,
     signal: &Signal,
-) -> (Recommendation, Reason) {
+) -> (Recommendation, f64, Reason) {
     let probe = probe(view, state, signal);
+    let scatter = scatter(view, state, signal);
     let (asked, ceiling) = ask(view, state, signals, signal);
     // Rounded before the larger is taken: `max` would hide a number that is none.
     let rounded = Capacity::ceil(asked).unwrap_or(view.group.desired).max(probe.unwrap_or_default());
@@ -61,13 +73,29 @@ fn recommend_one(
         }
         _ => Reason::Recommended { metric: metric.clone(), value, target, capacity: rounded },
     };
-    (Recommendation { metric, value, target, demand: signal.demand, ceiling, capacity, rounded }, reason)
+    (Recommendation { metric, value, target, demand: signal.demand, ceiling, capacity, rounded }, scatter, reason)
+}
+
+fn controller_of<'a>(view: &View<'a>, signal: &Signal<'a>) -> &'a Controller {
+    signal.metric.controller.as_ref().unwrap_or(&view.policy.controller)
+}
+
+/// How much of what a metric asks for may be noise. A band of the owner's is meant as it stands, and the margin of `risk`
+/// covers noise already, up to its own rarest half.
+fn scatter(view: &View, state: &mut ControllerState, signal: &Signal) -> f64 {
+    let (Some(demand), Some(memory)) = (signal.demand, state.metrics.get_mut(signal.index)) else { return 0.0 };
+    let scatter = memory.scatter.see(demand, view.now);
+    match controller_of(view, signal) {
+        Controller::Pid(_) => scatter,
+        Controller::Risk(_) => scatter / 2.0,
+        Controller::Step(_) => 0.0,
+    }
 }
 
 /// The capacity that one metric asks for, before rounding, and the learned load at which a latency meets its target.
 fn ask(view: &View, state: &mut ControllerState, signals: &Signals, signal: &Signal) -> (f64, Option<f64>) {
     let desired = view.group.desired;
-    let controller = signal.metric.controller.as_ref().unwrap_or(&view.policy.controller);
+    let controller = controller_of(view, signal);
     let Some(memory) = state.metrics.get_mut(signal.index) else { return (desired.as_f64(), None) };
     if let Controller::Step(bands) = controller {
         return (step::ask(bands, signal.ratio, view.group), None);

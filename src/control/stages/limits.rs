@@ -1,7 +1,8 @@
 //! How far and how soon: tolerance, stabilization, step limits, bounds and cooldown.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 
+use super::controller::Asked;
 use super::floors::Bounds;
 use super::{Say, View};
 use crate::control::reason::{Direction, Reason};
@@ -12,18 +13,32 @@ use crate::policy::{Capacity, StepLimit};
 /// A measured number is not exact to the last digit, and a dead band includes its ends.
 const EDGE: f64 = 1e-9;
 
+/// Noise of a metric, in standard deviations, that buys no instance.
+const NOISE_OUT: f64 = 2.0;
+
+/// What must stay in hand after a scale-in, in standard deviations of the noise, so that noise does not buy it back.
+const NOISE_IN: f64 = 3.0;
+
 /// Keeps the desired capacity while what the controller `asked` for, before rounding, lies inside the dead band; or
 /// `wanted`, where a floor or a cap has made another number of it.
-pub(super) fn tolerance(view: &View, asked: f64, say: &mut Say, wanted: Capacity) -> Capacity {
+pub(super) fn tolerance(view: &View, asked: Asked, say: &mut Say, wanted: Capacity) -> Capacity {
     let desired = view.group.desired;
-    let asked = if Capacity::ceil(asked) == Some(wanted) { asked } else { wanted.as_f64() };
-    let share = asked / desired.as_f64() - 1.0;
+    let unchanged = Capacity::ceil(asked.capacity) == Some(wanted);
+    let asked = if unchanged { asked } else { Asked { capacity: wanted.as_f64(), scatter: 0.0 } };
     let tolerance = view.policy.tolerance;
-    let inside = if wanted > desired { share <= tolerance.out + EDGE } else { -share <= tolerance.inward + EDGE };
-    if inside && wanted != desired {
+    let excess = asked.capacity / desired.as_f64() - 1.0;
+    let kept = match wanted.cmp(&desired) {
+        Ordering::Greater if excess > tolerance.out + NOISE_OUT * asked.scatter + EDGE => return wanted,
+        Ordering::Less if -excess > tolerance.inward + EDGE => {
+            let held = Capacity::ceil(asked.capacity * (1.0 + NOISE_IN * asked.scatter)).unwrap_or(desired);
+            held.max(wanted).min(desired)
+        }
+        _ => desired,
+    };
+    if kept != wanted {
         say.that(Reason::WithinTolerance { wanted });
     }
-    if inside { desired } else { wanted }
+    kept
 }
 
 /// Scales in only to the highest recommendation of its window, and out only to the lowest of its own.

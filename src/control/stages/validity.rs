@@ -81,9 +81,11 @@ fn signal<'a>(
         MetricKind::Utilization if in_service == Capacity::ZERO => {
             return Err(Reason::NothingServes { metric: name.clone() });
         }
-        // The average is over all in service, so that is what it is related to: those that still warm up are part of it.
         MetricKind::Utilization => {
-            (Some(completed(relative * reports.as_f64(), in_service.minus(reports), in_service)), relative)
+            // The average is over all in service, but those that warm up carry from nothing to a full share: half of one.
+            let warming = in_service.minus(view.group.warm).min(reports);
+            let carried = relative * (reports.as_f64() - warming.as_f64() / 2.0);
+            (Some(completed(carried, in_service.minus(reports), in_service)), relative)
         }
         MetricKind::Total => {
             (Some(completed(relative, in_service.minus(reports), in_service)), relative / serving.max(1.0))

@@ -1,0 +1,43 @@
+//! How much a measured demand scatters around its own recent course.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::pid::log;
+use crate::observation::elapsed;
+
+/// What lasts longer than this is the course, not the scatter.
+const COURSE: Duration = Duration::from_mins(2);
+
+/// The scatter is an average over about this long.
+const MEMORY: Duration = Duration::from_mins(30);
+
+/// No more than this counts as scatter: a flash crowd is none.
+const MOST: f64 = 0.04;
+
+/// Scatter of the logarithm of one metric's demand.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Scatter(Option<Seen>);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Seen {
+    at: Timestamp,
+    course: f64,
+    variance: f64,
+}
+
+impl Scatter {
+    /// Takes `demand` in, and returns the standard deviation around its course, as a share of demand.
+    pub(super) fn see(&mut self, demand: f64, now: Timestamp) -> f64 {
+        let x = log(demand);
+        let before = self.0.unwrap_or(Seen { at: now, course: x, variance: 0.0 });
+        let seconds = elapsed(before.at, now).as_secs_f64();
+        let share = |constant: Duration| seconds / (constant.as_secs_f64() + seconds);
+        let off = (x - before.course).clamp(-2.0 * MOST, 2.0 * MOST);
+        let course = before.course + share(COURSE) * (x - before.course);
+        let variance = before.variance + share(MEMORY) * (off * off - before.variance);
+        self.0 = Some(Seen { at: now, course, variance });
+        variance.sqrt().min(MOST)
+    }
+}
