@@ -91,7 +91,7 @@ pub fn reactive(loads: &[f64], terms: Terms) -> Option<Reactive> {
 fn highest(loads: &[f64], lead: usize, hold: usize) -> Vec<f64> {
     // Falling loads with their steps: those that a later, higher one has outdone are gone.
     let mut falling: VecDeque<(usize, f64)> = VecDeque::new();
-    let held = loads.iter().enumerate().map(|(step, load)| {
+    let peaks = loads.iter().enumerate().map(|(step, load)| {
         while falling.back().is_some_and(|(_, last)| last <= load) {
             falling.pop_back();
         }
@@ -102,7 +102,7 @@ fn highest(loads: &[f64], lead: usize, hold: usize) -> Vec<f64> {
         falling.front().map_or(*load, |(_, highest)| *highest)
     });
     let first = loads.first().copied().into_iter().cycle().take(lead);
-    first.chain(held).take(loads.len()).collect()
+    first.chain(peaks).take(loads.len()).collect()
 }
 
 /// The least factor that leaves no more steps short than the risk allows.

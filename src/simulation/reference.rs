@@ -160,7 +160,7 @@ impl Fleet {
 
     /// How long an instance has been billed for; what was before the start does not count.
     fn billable(&self, launched: Duration) -> Duration {
-        self.now - launched.max(self.settings.boot + WARM_UP)
+        self.now.saturating_sub(launched.max(self.settings.boot + WARM_UP))
     }
 
     fn billed_seconds(&self) -> f64 {
@@ -169,14 +169,14 @@ impl Fleet {
 
     /// How many instances were launched at least this long ago.
     fn as_old_as(&self, age: Duration) -> usize {
-        self.launched.partition_point(|launched| self.now - *launched >= age)
+        self.launched.partition_point(|launched| self.now.saturating_sub(*launched) >= age)
     }
 
     /// What those in service carry, in shares of one warm instance.
     fn capacity(&self) -> f64 {
         let warm = self.as_old_as(self.settings.boot + WARM_UP);
         let warming = self.launched.range(warm..self.as_old_as(self.settings.boot));
-        let shares = warming.map(|launched| share_of_capacity(self.now - *launched - self.settings.boot));
+        let shares = warming.map(|launched| share_of_capacity(self.now.saturating_sub(*launched + self.settings.boot)));
         count(warm) + shares.sum::<f64>()
     }
 
@@ -303,7 +303,7 @@ mod tests {
         let mut fleet = fleet(2);
         fleet.set_desired(Capacity::new(3));
         fleet.set_desired(Capacity::new(1));
-        assert_eq!(fleet.launched, [Duration::from_secs(180)]);
+        assert_eq!(fleet.launched, [Duration::from_mins(3)]);
     }
 
     #[test]

@@ -1,0 +1,136 @@
+//! What controllers cost, and at what risk, on recorded workloads: `cargo bench --bench traces -- [FOLDER]`.
+//!
+//! Prints tables and judges nothing. The folder holds traces as `tests/traces/` does, which is the default.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::Context;
+use setpoint::policy::{Capacity, Policy};
+use setpoint::simulation::bound::{self, Terms};
+use setpoint::simulation::queue::INSTANCE_RATE;
+use setpoint::simulation::reference::{self, Settings};
+use setpoint::simulation::score::Score;
+use setpoint::simulation::trace::{CEILING, Demand, Trace};
+
+#[path = "../tests/fixture/mod.rs"]
+mod fixture;
+
+/// Instances that the mean of every trace needs.
+const MEAN_NEED: f64 = 20.0;
+
+/// Launch to in service.
+const BOOT: Duration = Duration::from_mins(2);
+
+/// From a change of demand to capacity that answers it: the boot, half the warm-up and one interval.
+const LEAD: f64 = 120.0 + 30.0 + 15.0;
+
+/// The share of time that the reactive bound may be short.
+const RISK: f64 = 0.01;
+
+const MIN: Capacity = Capacity::new(2);
+
+const SEED: u64 = 1998;
+
+/// Sizes of fleet under constant load.
+const FLEETS: [u32; 7] = [2, 5, 10, 20, 50, 100, 200];
+
+/// What is compared.
+fn controllers() -> Vec<(&'static str, Policy)> {
+    vec![("pid 0.70", pid(0.70)), ("pid 0.80", pid(0.80))]
+}
+
+/// `pid` as it is by default, with this target.
+fn pid(target: f64) -> Policy {
+    let mut policy = fixture::policy();
+    policy.controller = fixture::pid(1.0, BOOT.as_secs_f64() / 2.0);
+    policy.metrics[0].target = target;
+    policy
+}
+
+fn main() -> anyhow::Result<()> {
+    // `cargo bench` adds an argument of its own.
+    let folder = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    let folder = folder.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traces"), PathBuf::from);
+    let rows = at_once(read(&folder)?, |(name, trace)| format!("| {name} |{}", compare(&trace)));
+    let names: Vec<String> = controllers().iter().map(|(name, _)| format!(" {name} |")).collect();
+    let (names, rules) = (names.concat(), "---|".repeat(names.len()));
+    println!("Share of time over 500 ms in percent / instance-time relative to the optimum / actions a day\n");
+    println!("| trace |{names} reactive bound 1 % | optimum, instance-hours |");
+    println!("|---|{rules}---|---|\n{}\n", rows.join("\n"));
+    println!("Actions in 6 h of constant load: Poisson arrivals alone / with noise of 3 % also\n");
+    let rows = at_once(FLEETS.to_vec(), |size| format!("| {size} |{}", idle(size)));
+    println!("| instances |{names}\n|---|{rules}\n{}", rows.join("\n"));
+    Ok(())
+}
+
+/// The traces of `folder` by name.
+fn read(folder: &Path) -> anyhow::Result<Vec<(String, Trace)>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("can't list {}", folder.display()))?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "csv"));
+    files.sort();
+    let traces = files.iter().map(|file| {
+        let text = fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+        let trace = Trace::read(&text).with_context(|| format!("{} is no trace", file.display()))?;
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok((name, trace.scaled_to(MEAN_NEED)))
+    });
+    traces.collect()
+}
+
+/// `work` on every one of `tasks`, on all cores; results in the order of the tasks.
+fn at_once<T: Send, R: Send>(tasks: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let mut results: Vec<Option<R>> = tasks.iter().map(|_| None).collect();
+    let queue = Mutex::new(tasks.into_iter().zip(&mut results));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                let next = || queue.lock().expect("no task panics while it is taken").next();
+                while let Some((task, result)) = next() {
+                    *result = Some(work(task));
+                }
+            });
+        }
+    });
+    results.into_iter().flatten().collect()
+}
+
+fn compare(trace: &Trace) -> String {
+    let demand = trace.demand(SEED);
+    let loads = bound::loads(&demand);
+    let needs = bound::needs(&loads, MIN);
+    let max = Capacity::new(2 * needs.iter().copied().max().unwrap_or_default());
+    let optimum = bound::clairvoyant(&needs, BOOT.as_secs_f64());
+    let scores = controllers().into_iter().map(|(_, policy)| {
+        let Score { over_objective, relative_cost, actions_a_day, .. } = steer(policy, max, &demand).score(optimum);
+        format!(" {over_objective:.2} / {relative_cost:.3} / {actions_a_day:.0} |")
+    });
+    let scores = scores.collect::<Vec<_>>().concat();
+    let terms = Terms { min: MIN, max, boot: BOOT.as_secs_f64(), lead: LEAD, risk: RISK };
+    let reactive = bound::reactive(&loads, terms).map_or(f64::NAN, |rule| rule.instance_seconds / optimum);
+    format!("{scores} {reactive:.3} | {:.1} |", optimum / 3600.0)
+}
+
+fn steer(policy: Policy, max: Capacity, demand: &Demand) -> setpoint::simulation::score::Tally {
+    let policy = Policy { min: MIN, max, boot_time: BOOT, ..policy };
+    reference::run(Settings { boot: BOOT, min: MIN, max }, demand, reference::by_policy(&policy))
+}
+
+/// The actions of every controller after an hour of the load that keeps `size` instances at its target.
+fn idle(size: u32) -> String {
+    let actions = |policy: &Policy, noise| {
+        let rate = f64::from(size) * INSTANCE_RATE * policy.metrics[0].target.min(CEILING);
+        let demand = |hours: f64| Demand::constant(rate, hours * 3600.0, noise, SEED);
+        let until = |hours| steer(policy.clone(), Capacity::new(2 * size), &demand(hours)).actions;
+        until(7.0) - until(1.0)
+    };
+    let cells = controllers().into_iter().map(|(_, policy)| {
+        let (even, uneven) = (actions(&policy, false), actions(&policy, true));
+        format!(" {even} / {uneven} |")
+    });
+    cells.collect::<Vec<_>>().concat()
+}
