@@ -44,7 +44,7 @@ pub struct Settings {
 /// What a controller sees when it is asked.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Seen {
-    /// Now.
+    /// Now; the run began at the Unix epoch.
     pub at: Timestamp,
     /// The mean over one interval that ended a step ago, as a scrape would give it.
     pub measured: Reading,
@@ -182,9 +182,10 @@ impl Fleet {
 
     fn seen(&self, measured: Reading) -> Seen {
         let start = Timestamp::UNIX_EPOCH;
+        let since_start = self.now.saturating_sub(self.settings.boot + WARM_UP);
         let in_service = capacity(self.as_old_as(self.settings.boot));
         Seen {
-            at: start.saturating_add(self.now).unwrap_or(start),
+            at: start.saturating_add(since_start).unwrap_or(start),
             measured,
             desired: self.desired(),
             in_service,
@@ -333,7 +334,7 @@ mod tests {
     fn a_controller_is_asked_every_interval_and_held_to_the_bounds() {
         let mut asked = Vec::new();
         let tally = run(settings(2, 6), &even(500.0, 40), |seen| {
-            asked.push((seen.at.as_second() - 180, seen.desired.get(), seen.pending.get()));
+            asked.push((seen.at.as_second(), seen.desired.get(), seen.pending.get()));
             Capacity::new(9)
         });
         assert_eq!(asked[..2], [(30, 4, 0), (45, 6, 2)]);
