@@ -1,6 +1,7 @@
-//! What controllers cost, and at what risk, on recorded workloads: `cargo bench --bench traces -- [FOLDER]`.
+//! What controllers cost, and at what risk, on recorded workloads: `cargo bench --bench traces -- [--peers] [FOLDER]`.
 //!
 //! Prints tables and judges nothing. The folder holds traces as `tests/traces/` does, which is the default.
+//! With `--peers`, other autoscalers are compared also, each with its defaults.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use setpoint::policy::{Capacity, Policy};
 use setpoint::simulation::bound::{self, Terms};
+use setpoint::simulation::peers::HorizontalPodAutoscaler;
 use setpoint::simulation::queue::INSTANCE_RATE;
 use setpoint::simulation::reference::{self, Settings};
 use setpoint::simulation::score::{Score, Tally};
@@ -41,8 +43,43 @@ const SEED: u64 = 1998;
 const FLEETS: [u32; 7] = [2, 5, 10, 20, 50, 100, 200];
 
 /// What is compared.
-fn controllers() -> Vec<(&'static str, Policy)> {
-    vec![("pid 0.70", pid(0.70)), ("pid 0.80", pid(0.80))]
+#[derive(Clone)]
+enum Controller {
+    Ours(Box<Policy>),
+    Hpa(f64),
+}
+
+type Named = (&'static str, Controller);
+
+fn controllers(peers: bool) -> Vec<Named> {
+    let ours = [("pid 0.70", pid(0.70)), ("pid 0.80", pid(0.80))];
+    let ours = ours.into_iter().map(|(name, policy)| (name, Controller::Ours(Box::new(policy))));
+    let theirs = [("HPA 0.70", Controller::Hpa(0.70))];
+    ours.chain(theirs.into_iter().filter(|_| peers)).collect()
+}
+
+impl Controller {
+    fn target(&self) -> f64 {
+        match self {
+            Self::Ours(policy) => policy.metrics[0].target,
+            Self::Hpa(target) => *target,
+        }
+    }
+
+    /// What it makes of `demand`.
+    fn steer(&self, settings: Settings, demand: &Demand) -> Tally {
+        let Settings { boot, min, max } = settings;
+        match self {
+            Self::Ours(policy) => {
+                let policy = Policy { min, max, boot_time: boot, ..(**policy).clone() };
+                reference::run(settings, demand, reference::by_policy(&policy))
+            }
+            Self::Hpa(target) => {
+                let mut hpa = HorizontalPodAutoscaler::new(*target);
+                reference::run(settings, demand, |seen| hpa.decide(seen))
+            }
+        }
+    }
 }
 
 /// `pid` as it is by default, with this target.
@@ -59,16 +96,17 @@ fn main() -> anyhow::Result<()> {
     if !arguments.iter().any(|argument| argument == "--bench") {
         return Ok(());
     }
+    let controllers = controllers(arguments.iter().any(|argument| argument == "--peers"));
     let folder = arguments.into_iter().find(|argument| !argument.starts_with("--"));
     let folder = folder.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traces"), PathBuf::from);
-    let rows = at_once(read(&folder)?, |(name, trace)| format!("| {name} |{}", compare(&trace)));
-    let names: Vec<String> = controllers().iter().map(|(name, _)| format!(" {name} |")).collect();
+    let rows = at_once(read(&folder)?, |(name, trace)| format!("| {name} |{}", compare(&controllers, &trace)));
+    let names: Vec<String> = controllers.iter().map(|(name, _)| format!(" {name} |")).collect();
     let (names, rules) = (names.concat(), "---|".repeat(names.len()));
     println!("Share of time over 500 ms in percent / instance-time relative to the optimum / actions a day\n");
     println!("| trace |{names} look-ahead of 195 s | reactive bound 1 % | optimum, instance-hours |");
     println!("|---|{rules}---|---|---|\n{}\n", rows.join("\n"));
     println!("Actions in 6 h of constant load: Poisson arrivals alone / with noise of 3 % also\n");
-    let rows = at_once(FLEETS.to_vec(), |size| format!("| {size} |{}", idle(size)));
+    let rows = at_once(FLEETS.to_vec(), |size| format!("| {size} |{}", idle(&controllers, size)));
     println!("| instances |{names}\n|---|{rules}\n{}", rows.join("\n"));
     Ok(())
 }
@@ -106,7 +144,7 @@ fn at_once<T: Send, R: Send>(tasks: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec
     results.into_iter().flatten().collect()
 }
 
-fn compare(trace: &Trace) -> String {
+fn compare(controllers: &[Named], trace: &Trace) -> String {
     let demand = trace.demand(SEED);
     let loads = bound::loads(&demand.expected);
     let needs = bound::needs(&loads, MIN);
@@ -114,7 +152,7 @@ fn compare(trace: &Trace) -> String {
     let optimum = bound::clairvoyant(&needs, BOOT.as_secs_f64());
     let settings = Settings { boot: BOOT, min: MIN, max };
     let mut tallies: Vec<Tally> =
-        controllers().into_iter().map(|(_, policy)| steer(policy, settings, &demand)).collect();
+        controllers.iter().map(|(_, controller)| controller.steer(settings, &demand)).collect();
     let arrived = bound::needs(&bound::loads(&demand.arrived), MIN);
     tallies.push(reference::run(settings, &demand, bound::look_ahead(&arrived, AHEAD)));
     let scores: Vec<String> = tallies.iter().map(|tally| cell(&tally.score(optimum))).collect();
@@ -127,22 +165,17 @@ fn cell(score: &Score) -> String {
     format!(" {:.2} / {:.3} / {:.0} |", score.over_objective, score.relative_cost, score.actions_a_day)
 }
 
-fn steer(policy: Policy, settings: Settings, demand: &Demand) -> Tally {
-    let Settings { boot, min, max } = settings;
-    reference::run(settings, demand, reference::by_policy(&Policy { min, max, boot_time: boot, ..policy }))
-}
-
 /// The actions of every controller after an hour of the load that keeps `size` instances at its target.
-fn idle(size: u32) -> String {
-    let actions = |policy: &Policy, noise| {
-        let rate = f64::from(size) * INSTANCE_RATE * policy.metrics[0].target;
-        let demand = |hours: f64| Demand::constant(rate, hours * 3600.0, noise, SEED);
+fn idle(controllers: &[Named], size: u32) -> String {
+    let actions = |controller: &Controller, noise| {
+        let rate = f64::from(size) * INSTANCE_RATE * controller.target();
         let settings = Settings { boot: BOOT, min: MIN, max: Capacity::new(2 * size) };
-        let until = |hours| steer(policy.clone(), settings, &demand(hours)).actions;
+        let demand = |hours: f64| Demand::constant(rate, hours * 3600.0, noise, SEED);
+        let until = |hours| controller.steer(settings, &demand(hours)).actions;
         until(7.0) - until(1.0)
     };
-    let cells = controllers().into_iter().map(|(_, policy)| {
-        let (even, uneven) = (actions(&policy, false), actions(&policy, true));
+    let cells = controllers.iter().map(|(_, controller)| {
+        let (even, uneven) = (actions(controller, false), actions(controller, true));
         format!(" {even} / {uneven} |")
     });
     cells.collect::<Vec<_>>().concat()
