@@ -1,21 +1,25 @@
 //! What no controller can beat: the optimum of one who knows the future, and the best rule in hindsight of one who
 //! learns of demand only a lead later.
 //!
-//! Both know the rate that is expected, not each arrival, and count serving and booting instances: what the reference
-//! plant bills, but for the least time that an instance is billed for.
+//! Both count serving and booting instances: what the reference plant bills, but for the least time that an instance
+//! is billed for. They are meant for the rate that is expected; nobody provides for each arrival.
 
 use std::collections::VecDeque;
 
+use jiff::Timestamp;
+
 use super::queue::INSTANCE_RATE;
-use super::trace::{CEILING, Demand, STEP, count, whole};
+use super::reference::Seen;
+use super::trace::{CEILING, STEP, count, whole};
+use crate::observation::elapsed;
 use crate::policy::Capacity;
 
 /// How long the reactive rule may look back for the highest demand, in seconds.
 const HOLDS: [f64; 13] = [0.0, 15.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0];
 
-/// The instances, before rounding, that keep the objective at each step.
-pub fn loads(demand: &Demand) -> Vec<f64> {
-    demand.expected.iter().map(|rate| rate / (INSTANCE_RATE * CEILING)).collect()
+/// The instances, before rounding, that keep the objective at each of these `rates` in requests per second.
+pub fn loads(rates: &[f64]) -> Vec<f64> {
+    rates.iter().map(|rate| rate / (INSTANCE_RATE * CEILING)).collect()
 }
 
 /// The fewest whole instances for each load, at least `min`.
@@ -47,6 +51,15 @@ pub fn clairvoyant(needs: &[u32], boot: f64) -> f64 {
         }
     }
     instance_seconds
+}
+
+/// Decides as one who knows the next `lead` seconds of `needs`, and nothing beyond.
+pub fn look_ahead(needs: &[u32], lead: f64) -> impl FnMut(&Seen) -> Capacity {
+    move |seen| {
+        let now = whole(elapsed(Timestamp::UNIX_EPOCH, seen.at).as_secs_f64() / STEP);
+        let known = needs.iter().skip(now).take(whole(lead / STEP) + 1);
+        Capacity::new(known.copied().max().unwrap_or_default())
+    }
 }
 
 /// The reactive rule: `headroom` × the highest load of the `hold` that ended a lead ago, rounded up.
@@ -91,7 +104,7 @@ pub fn reactive(loads: &[f64], terms: Terms) -> Option<Reactive> {
 fn highest(loads: &[f64], lead: usize, hold: usize) -> Vec<f64> {
     // Falling loads with their steps: those that a later, higher one has outdone are gone.
     let mut falling: VecDeque<(usize, f64)> = VecDeque::new();
-    let held = loads.iter().enumerate().map(|(step, load)| {
+    let peaks = loads.iter().enumerate().map(|(step, load)| {
         while falling.back().is_some_and(|(_, last)| last <= load) {
             falling.pop_back();
         }
@@ -102,7 +115,7 @@ fn highest(loads: &[f64], lead: usize, hold: usize) -> Vec<f64> {
         falling.front().map_or(*load, |(_, highest)| *highest)
     });
     let first = loads.first().copied().into_iter().cycle().take(lead);
-    first.chain(held).take(loads.len()).collect()
+    first.chain(peaks).take(loads.len()).collect()
 }
 
 /// The least factor that leaves no more steps short than the risk allows.
@@ -128,8 +141,12 @@ fn instance_seconds(fleet: impl Iterator<Item = f64>, boot: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::simulation::noise::Noise;
+    use crate::simulation::reference::{Settings, run};
+    use crate::simulation::trace::Demand;
 
     /// By trying every fleet at every step: the cheapest way to each size, step by step.
     fn by_brute_force(needs: &[u32], boot: f64) -> f64 {
@@ -176,6 +193,21 @@ mod tests {
         assert_eq!(highest(&loads, 0, 0), loads);
         assert_eq!(highest(&loads, 2, 0), [1.0, 1.0, 1.0, 5.0, 2.0, 4.0, 3.0]);
         assert_eq!(highest(&loads, 1, 2), [1.0, 1.0, 5.0, 5.0, 5.0, 4.0, 4.0]);
+    }
+
+    #[test]
+    fn looking_ahead_sees_as_far_as_the_lead() {
+        let settings = Settings { boot: Duration::ZERO, min: Capacity::new(1), max: Capacity::new(100) };
+        let needs: Vec<u32> = (1..=20).collect();
+        let demand = Demand { expected: vec![0.0; 20], arrived: vec![0.0; 20] };
+        let mut ahead = look_ahead(&needs, 6.0);
+        let mut answers = Vec::new();
+        run(settings, &demand, |seen| {
+            let wanted = ahead(seen);
+            answers.push(wanted.get());
+            wanted
+        });
+        assert_eq!(answers, [13, 18], "of steps 10 and 15, two steps later each");
     }
 
     fn terms(risk: f64) -> Terms {

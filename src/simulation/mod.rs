@@ -21,6 +21,7 @@
 //! |---|---|
 //! | [`trace`] | a recorded workload, scaled and with noise |
 //! | [`reference`](mod@reference) | a fleet in steps of 3 s, with any controller |
+//! | [`peers`] | how other autoscalers would decide there |
 //! | [`score`] | how well it went |
 //! | [`bound`] | what a clairvoyant would have needed, and what the best reactive rule |
 
@@ -31,6 +32,7 @@ pub mod group;
 pub mod history;
 pub mod instance;
 pub mod noise;
+pub mod peers;
 pub mod plant;
 #[cfg(feature = "daemon")]
 pub mod promql;

@@ -44,7 +44,7 @@ pub struct Settings {
 /// What a controller sees when it is asked.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Seen {
-    /// Now.
+    /// Now; the run began at the Unix epoch.
     pub at: Timestamp,
     /// The mean over one interval that ended a step ago, as a scrape would give it.
     pub measured: Reading,
@@ -160,7 +160,7 @@ impl Fleet {
 
     /// How long an instance has been billed for; what was before the start does not count.
     fn billable(&self, launched: Duration) -> Duration {
-        self.now - launched.max(self.settings.boot + WARM_UP)
+        self.now.saturating_sub(launched.max(self.settings.boot + WARM_UP))
     }
 
     fn billed_seconds(&self) -> f64 {
@@ -169,22 +169,23 @@ impl Fleet {
 
     /// How many instances were launched at least this long ago.
     fn as_old_as(&self, age: Duration) -> usize {
-        self.launched.partition_point(|launched| self.now - *launched >= age)
+        self.launched.partition_point(|launched| self.now.saturating_sub(*launched) >= age)
     }
 
     /// What those in service carry, in shares of one warm instance.
     fn capacity(&self) -> f64 {
         let warm = self.as_old_as(self.settings.boot + WARM_UP);
         let warming = self.launched.range(warm..self.as_old_as(self.settings.boot));
-        let shares = warming.map(|launched| share_of_capacity(self.now - *launched - self.settings.boot));
+        let shares = warming.map(|launched| share_of_capacity(self.now.saturating_sub(*launched + self.settings.boot)));
         count(warm) + shares.sum::<f64>()
     }
 
     fn seen(&self, measured: Reading) -> Seen {
         let start = Timestamp::UNIX_EPOCH;
+        let since_start = self.now.saturating_sub(self.settings.boot + WARM_UP);
         let in_service = capacity(self.as_old_as(self.settings.boot));
         Seen {
-            at: start.saturating_add(self.now).unwrap_or(start),
+            at: start.saturating_add(since_start).unwrap_or(start),
             measured,
             desired: self.desired(),
             in_service,
@@ -303,7 +304,7 @@ mod tests {
         let mut fleet = fleet(2);
         fleet.set_desired(Capacity::new(3));
         fleet.set_desired(Capacity::new(1));
-        assert_eq!(fleet.launched, [Duration::from_secs(180)]);
+        assert_eq!(fleet.launched, [Duration::from_mins(3)]);
     }
 
     #[test]
@@ -333,7 +334,7 @@ mod tests {
     fn a_controller_is_asked_every_interval_and_held_to_the_bounds() {
         let mut asked = Vec::new();
         let tally = run(settings(2, 6), &even(500.0, 40), |seen| {
-            asked.push((seen.at.as_second() - 180, seen.desired.get(), seen.pending.get()));
+            asked.push((seen.at.as_second(), seen.desired.get(), seen.pending.get()));
             Capacity::new(9)
         });
         assert_eq!(asked[..2], [(30, 4, 0), (45, 6, 2)]);

@@ -157,18 +157,18 @@ impl Demand {
         Self::draw(seconds, if noise { NOISE } else { 0.0 }, seed, |_| rate)
     }
 
-    /// `rate` at the middle of every step, times `exp` of an AR(1) noise of this standard deviation.
+    /// `rate` at the middle of every step, times `exp` of an AR(1) noise of this standard deviation. A longer demand
+    /// of the same seed begins with the shorter one.
     fn draw(seconds: f64, deviation: f64, seed: u64, rate: impl Fn(f64) -> f64) -> Self {
         let mut noise = Noise::new(seed);
         let kept = (-STEP / NOISE_DECAY).exp();
         let mut drift = deviation * noise.normal();
-        let expected: Vec<f64> = (0..whole(seconds / STEP))
-            .map(|step| {
-                drift = kept * drift + deviation * (1.0 - kept * kept).sqrt() * noise.normal();
-                rate((count(step) + 0.5) * STEP) * drift.exp()
-            })
-            .collect();
-        let arrived = expected.iter().map(|rate| noise.arrivals(rate * STEP) / STEP).collect();
+        let steps = (0..whole(seconds / STEP)).map(|step| {
+            drift = kept * drift + deviation * (1.0 - kept * kept).sqrt() * noise.normal();
+            let expected = rate((count(step) + 0.5) * STEP) * drift.exp();
+            (expected, noise.arrivals(expected * STEP) / STEP)
+        });
+        let (expected, arrived) = steps.unzip();
         Self { expected, arrived }
     }
 
@@ -254,7 +254,7 @@ mod tests {
         };
         near(covariance(0).sqrt(), 0.03, 0.001);
         near(covariance(20) / covariance(0), (-1.0_f64).exp(), 0.03);
-        assert!(Demand::constant(1000.0, 300.0, false, 3).expected.iter().all(|rate| *rate == 1000.0));
+        assert!(Demand::constant(1000.0, 300.0, false, 3).expected.iter().all(|rate| (rate - 1000.0).abs() < 1e-9));
     }
 
     #[test]

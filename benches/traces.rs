@@ -1,0 +1,182 @@
+//! What controllers cost, and at what risk, on recorded workloads: `cargo bench --bench traces -- [--peers] [FOLDER]`.
+//!
+//! Prints tables and judges nothing. The folder holds traces as `tests/traces/` does, which is the default.
+//! With `--peers`, other autoscalers are compared also, each with its defaults.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::Context;
+use setpoint::policy::{Capacity, Policy};
+use setpoint::simulation::bound::{self, Terms};
+use setpoint::simulation::peers::HorizontalPodAutoscaler;
+use setpoint::simulation::queue::INSTANCE_RATE;
+use setpoint::simulation::reference::{self, Settings};
+use setpoint::simulation::score::{Score, Tally};
+use setpoint::simulation::trace::{Demand, Trace};
+
+#[path = "../tests/fixture/mod.rs"]
+mod fixture;
+
+/// Instances that the mean of every trace needs.
+const MEAN_NEED: f64 = 20.0;
+
+/// Launch to in service.
+const BOOT: Duration = Duration::from_mins(2);
+
+/// How late the reactive rule is: the boot and one interval.
+const LEAD: f64 = 120.0 + 15.0;
+
+/// How far the look-ahead sees, in seconds: a boot, a warm-up and an interval.
+const AHEAD: f64 = 120.0 + 60.0 + 15.0;
+
+/// The share of time that the reactive bound may be short.
+const RISK: f64 = 0.01;
+
+const MIN: Capacity = Capacity::new(2);
+
+const SEED: u64 = 1998;
+
+/// Sizes of fleet under constant load.
+const FLEETS: [u32; 7] = [2, 5, 10, 20, 50, 100, 200];
+
+/// What is compared.
+#[derive(Clone)]
+enum Controller {
+    Ours(Box<Policy>),
+    Hpa(f64),
+}
+
+type Named = (&'static str, Controller);
+
+fn controllers(peers: bool) -> Vec<Named> {
+    let ours = [("pid 0.70", pid(0.70)), ("pid 0.80", pid(0.80))];
+    let ours = ours.into_iter().map(|(name, policy)| (name, Controller::Ours(Box::new(policy))));
+    let theirs = [("HPA 0.70", Controller::Hpa(0.70))];
+    ours.chain(theirs.into_iter().filter(|_| peers)).collect()
+}
+
+impl Controller {
+    fn target(&self) -> f64 {
+        match self {
+            Self::Ours(policy) => policy.metrics[0].target,
+            Self::Hpa(target) => *target,
+        }
+    }
+
+    /// What it makes of `demand`.
+    fn steer(&self, settings: Settings, demand: &Demand) -> Tally {
+        let Settings { boot, min, max } = settings;
+        match self {
+            Self::Ours(policy) => {
+                let policy = Policy { min, max, boot_time: boot, ..(**policy).clone() };
+                reference::run(settings, demand, reference::by_policy(&policy))
+            }
+            Self::Hpa(target) => {
+                let mut hpa = HorizontalPodAutoscaler::new(*target);
+                reference::run(settings, demand, |seen| hpa.decide(seen))
+            }
+        }
+    }
+}
+
+/// `pid` as it is by default, with this target.
+fn pid(target: f64) -> Policy {
+    let mut policy = fixture::policy();
+    policy.controller = fixture::pid(1.0, BOOT.as_secs_f64() / 2.0);
+    policy.metrics[0].target = target;
+    policy
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // `cargo bench` adds this; `cargo test --all-targets` does not, and two weeks take long without optimization.
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        return Ok(());
+    }
+    let controllers = controllers(arguments.iter().any(|argument| argument == "--peers"));
+    let folder = arguments.into_iter().find(|argument| !argument.starts_with("--"));
+    let folder = folder.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traces"), PathBuf::from);
+    let rows = at_once(read(&folder)?, |(name, trace)| format!("| {name} |{}", compare(&controllers, &trace)));
+    let names: Vec<String> = controllers.iter().map(|(name, _)| format!(" {name} |")).collect();
+    let (names, rules) = (names.concat(), "---|".repeat(names.len()));
+    println!("Share of time over 500 ms in percent / instance-time relative to the optimum / actions a day\n");
+    println!("| trace |{names} look-ahead of 195 s | reactive bound 1 % | optimum, instance-hours |");
+    println!("|---|{rules}---|---|---|\n{}\n", rows.join("\n"));
+    println!("Actions in 6 h of constant load: Poisson arrivals alone / with noise of 3 % also\n");
+    let rows = at_once(FLEETS.to_vec(), |size| format!("| {size} |{}", idle(&controllers, size)));
+    println!("| instances |{names}\n|---|{rules}\n{}", rows.join("\n"));
+    Ok(())
+}
+
+/// The traces of `folder` by name.
+fn read(folder: &Path) -> anyhow::Result<Vec<(String, Trace)>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("can't list {}", folder.display()))?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "csv"));
+    files.sort();
+    let traces = files.iter().map(|file| {
+        let text = fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+        let trace = Trace::read(&text).with_context(|| format!("{} is no trace", file.display()))?;
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok((name, trace.scaled_to(MEAN_NEED)))
+    });
+    traces.collect()
+}
+
+/// `work` on every one of `tasks`, on all cores; results in the order of the tasks.
+fn at_once<T: Send, R: Send>(tasks: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let mut results: Vec<Option<R>> = tasks.iter().map(|_| None).collect();
+    let queue = Mutex::new(tasks.into_iter().zip(&mut results));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                let next = || queue.lock().expect("no task panics while it is taken").next();
+                while let Some((task, result)) = next() {
+                    *result = Some(work(task));
+                }
+            });
+        }
+    });
+    results.into_iter().flatten().collect()
+}
+
+fn compare(controllers: &[Named], trace: &Trace) -> String {
+    let demand = trace.demand(SEED);
+    let loads = bound::loads(&demand.expected);
+    let needs = bound::needs(&loads, MIN);
+    let max = Capacity::new(2 * needs.iter().copied().max().unwrap_or_default());
+    let optimum = bound::clairvoyant(&needs, BOOT.as_secs_f64());
+    let settings = Settings { boot: BOOT, min: MIN, max };
+    let mut tallies: Vec<Tally> =
+        controllers.iter().map(|(_, controller)| controller.steer(settings, &demand)).collect();
+    let arrived = bound::needs(&bound::loads(&demand.arrived), MIN);
+    tallies.push(reference::run(settings, &demand, bound::look_ahead(&arrived, AHEAD)));
+    let scores: Vec<String> = tallies.iter().map(|tally| cell(&tally.score(optimum))).collect();
+    let terms = Terms { min: MIN, max, boot: BOOT.as_secs_f64(), lead: LEAD, risk: RISK };
+    let reactive = bound::reactive(&loads, terms).map_or(f64::NAN, |rule| rule.instance_seconds / optimum);
+    format!("{} {reactive:.3} | {:.1} |", scores.concat(), optimum / 3600.0)
+}
+
+fn cell(score: &Score) -> String {
+    format!(" {:.2} / {:.3} / {:.0} |", score.over_objective, score.relative_cost, score.actions_a_day)
+}
+
+/// The actions of every controller after an hour of the load that keeps `size` instances at its target.
+fn idle(controllers: &[Named], size: u32) -> String {
+    let actions = |controller: &Controller, noise| {
+        let rate = f64::from(size) * INSTANCE_RATE * controller.target();
+        let settings = Settings { boot: BOOT, min: MIN, max: Capacity::new(2 * size) };
+        let demand = |hours: f64| Demand::constant(rate, hours * 3600.0, noise, SEED);
+        let until = |hours| controller.steer(settings, &demand(hours)).actions;
+        until(7.0) - until(1.0)
+    };
+    let cells = controllers.iter().map(|(_, controller)| {
+        let (even, uneven) = (actions(controller, false), actions(controller, true));
+        format!(" {even} / {uneven} |")
+    });
+    cells.collect::<Vec<_>>().concat()
+}
