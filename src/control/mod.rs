@@ -5,6 +5,7 @@
 //! history all decide with it.
 
 mod evaluation;
+mod explanation;
 mod latency;
 mod pid;
 mod reason;
@@ -13,6 +14,7 @@ mod state;
 mod window;
 
 pub use evaluation::{Decision, Evaluation, Recommendation, Stage, StageName, StatedReason};
+pub use explanation::{Explanation, Subject};
 pub use reason::{Bound, Direction, Guard, Reason};
 pub use stages::evaluate;
 pub use state::{ControllerState, Outcome, Rejection, settle};
