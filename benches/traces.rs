@@ -71,7 +71,7 @@ impl Controller {
         let Settings { boot, min, max } = settings;
         match self {
             Self::Ours(policy) => {
-                let policy = Policy { min, max, boot_time: boot, ..(**policy).clone() };
+                let policy = Policy { min, max, boot_time: Some(boot), ..(**policy).clone() };
                 reference::run(settings, demand, reference::by_policy(&policy))
             }
             Self::Hpa(target) => {

@@ -37,6 +37,9 @@ async fn every_route_answers_with_its_type_and_the_security_headers() {
         ("/api/v1/status", 200, "application/json"),
         ("/api/v1/policies", 200, "application/json"),
         ("/api/v1/policies/web", 200, "application/json"),
+        ("/api/v1/policies/web/explain", 200, "application/json"),
+        ("/api/v1/policies/fresh/explain", 503, "application/problem+json"),
+        ("/api/v1/policies/nobody/explain", 404, "application/problem+json"),
         ("/api/v1/policies/nobody", 404, "application/problem+json"),
         ("/api/v1/policies/%FF", 404, "application/problem+json"),
         ("/api/v1/policies/web/", 404, "application/problem+json"),
@@ -152,6 +155,48 @@ async fn a_policy_says_in_words_what_was_read_and_why_it_holds() {
     let web = site.get("/api/v1/policies/web").await.json();
     assert_eq!((&web["decision"]["to"], &web["troubles"]), (&6.into(), &Value::Array(Vec::new())));
     assert_eq!(web["metrics"][0]["says"], "90 %");
+}
+
+#[tokio::test]
+async fn an_explanation_is_text_where_text_is_asked_for_first() {
+    let site = Site::open(fleet()).await;
+    for (accept, content_type) in [
+        ("text/plain", "text/plain; charset=utf-8"),
+        ("text/plain; charset=utf-8, */*", "text/plain; charset=utf-8"),
+        ("text/plain, application/json", "text/plain; charset=utf-8"),
+        ("application/json, text/plain, */*", "application/json"),
+        ("text/html, */*", "application/json"),
+    ] {
+        let head = format!("GET /api/v1/policies/web/explain HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n");
+        let answer = site.ask(&head).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, content_type), "{accept}");
+    }
+    let web = site.get("/api/v1/policies/web/explain").await.json();
+    assert_eq!(web["reasons"][0]["text"], "cpu at 0.900 against 0.700 asks for 6");
+    assert_eq!((&web["last_word"], &web["because"]), (&web["reasons"][0]["text"], &web["reasons"][0]["text"]));
+    assert_eq!((&web["metrics"][1]["name"], &web["metrics"][1]["says"]), (&"p99".into(), &"410 ms".into()));
+    assert_eq!(web["stages"][1]["out"], 6);
+    let fresh = site.get("/api/v1/policies/fresh/explain").await.json();
+    assert_eq!(fresh["detail"], "this policy has not been evaluated yet; it is every 15 s");
+}
+
+#[tokio::test]
+async fn an_explanation_fits_80_columns_and_holds_nothing_but_text() {
+    let mut snapshot = fleet();
+    let mut rules = named("long");
+    rules.metrics = (0..16).map(|place| metric(&format!("{place:0>64}"), MetricKind::Total, 1e-9)).collect();
+    let measured: Vec<Measurement> = (0..16).map(|place| value(10_f64.powi(place * 20))).collect();
+    let mut status = seen(&rules, &measured, Some(group(4)), Timestamp::now());
+    status.metrics[3].detail = Some(format!("\u{1b}[31m{}\n{}", "red ".repeat(60), "x".repeat(200)));
+    snapshot.policies.insert("long".into(), Arc::new(status));
+    let site = Site::open(snapshot).await;
+    for name in ["web", "empty", "lost", "contested", "old", "long"] {
+        let head = format!("GET /api/v1/policies/{name}/explain HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n");
+        let text = site.ask(&head).await.body;
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+        assert!(text.ends_with(".\n"), "{text}");
+    }
 }
 
 #[tokio::test]

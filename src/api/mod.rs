@@ -58,6 +58,7 @@ pub fn router(reader: watch::Receiver<Snapshot>, clock: Clock) -> Router {
         .route("/api/v1/status", get(policies::status))
         .route("/api/v1/policies", get(policies::list))
         .route("/api/v1/policies/{name}", get(policies::one))
+        .route("/api/v1/policies/{name}/explain", get(policies::explain))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn(access::check))

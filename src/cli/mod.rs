@@ -2,6 +2,8 @@
 
 pub mod check;
 mod demo;
+pub mod drive;
+mod explain;
 mod run;
 mod view;
 
@@ -62,7 +64,46 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Close a loop around the decision code: one JSON object a line in, one out.
+    ///
+    /// Each line of the standard input says what a simulator measured and how its group stands; each is answered on the
+    /// standard output with what the policy decides, which counts as applied at once. Time is what the lines say, so an
+    /// hour takes milliseconds. Nothing is connected to and nothing is touched; therefore a policy that observes, as a
+    /// new one does, decides here as though it were active. One that is paused or may only scale out holds as it does
+    /// live.
+    #[command(after_help = DRIVE_EXAMPLE)]
+    Drive {
+        /// The configuration file.
+        #[arg(long, short, value_name = "FILE", default_value = "/etc/setpoint/setpoint.toml")]
+        config: PathBuf,
+        /// The policy to decide with.
+        #[arg(long, short, value_name = "NAME")]
+        policy: String,
+    },
+    /// Ask the running daemon why it decided as it did.
+    ///
+    /// From top to bottom: what was measured, what each metric recommends, what each stage made of it, the decision, and
+    /// the rule that had the last word.
+    #[command(after_help = EXPLAIN_EXAMPLE)]
+    Explain {
+        /// The policy.
+        name: String,
+        /// Where the daemon listens.
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9480")]
+        url: reqwest::Url,
+        /// What to print.
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
 }
+
+const DRIVE_EXAMPLE: &str = r#"Example:
+  $ echo '{"at": 0, "metrics": {"cpu": 0.92}, "group": {"desired": 4, "in_service": 4, "pending": 0, "min": 2, "max": 10}}' |
+      setpoint drive --config setpoint.toml --policy web"#;
+
+const EXPLAIN_EXAMPLE: &str = "Example:
+  $ setpoint explain web
+  $ setpoint explain web --output json | jq -r '.reasons[].text'";
 
 /// What a command prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -81,6 +122,10 @@ pub fn main() -> ExitCode {
             runtime().and_then(|runtime| runtime.block_on(run::run(config, log_format)))
         }
         Command::Check { file, output } => return check::run(&file, output == Output::Json),
+        Command::Explain { name, url, output } => {
+            runtime().and_then(|runtime| runtime.block_on(explain::run(&name, &url, output == Output::Json)))
+        }
+        Command::Drive { config, policy } => drive::command(&config, &policy),
         Command::Demo { once, port, seed } => {
             runtime().and_then(|runtime| runtime.block_on(demo::run(demo::Options { once, port, seed })))
         }

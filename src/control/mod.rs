@@ -7,6 +7,7 @@
 mod boot;
 mod curve;
 mod evaluation;
+mod explanation;
 mod latency;
 mod noise;
 mod pid;
@@ -18,6 +19,7 @@ mod step;
 mod window;
 
 pub use evaluation::{Decision, Evaluation, Recommendation, Stage, StageName, StatedReason};
+pub use explanation::{Explanation, Subject};
 pub use reason::{Bound, Direction, Guard, Reason};
 pub use stages::evaluate;
 pub use state::{ControllerState, Outcome, Rejection, settle};
