@@ -94,8 +94,9 @@ fn is_utilization(number: f64) -> bool {
 fn per_instance(field: &Field, kind: Option<MetricKind>) -> Option<Arc<str>> {
     let label = field.text_such("the name of a label such as \"instance\"", is_label)?;
     if kind == Some(MetricKind::Latency) {
-        return field
-            .wrong("is not for a latency, for the mean of quantiles is none; expected a query for the whole fleet");
+        return field.wrong(
+            "is not for a latency, since the mean of quantiles is no quantile; expected a query over the whole fleet",
+        );
     }
     Some(label.into())
 }
