@@ -1146,6 +1146,8 @@ fn depth_and_length_do_not_make_it_panic() {
         with("avg(cpu)", &format!("{}x{}", "(".repeat(2_000), ")".repeat(2_000))),
         with("avg(cpu)", &format!("{}x", "-".repeat(4_000))),
         with("avg(cpu)", &format!("x{{a=~\"{}\"}}", "((a{1000}){1000}){1000}")),
+        with("mode = \"observe\"", &format!("[[policy.schedule]]\ncron = \"{} * * * *\"", "1,".repeat(100_000))),
+        with("mode = \"observe\"", &format!("[[policy.schedule]]\ntimezone = \"{}\"", "../".repeat(100_000))),
     ] {
         let _ = parse(&text);
     }
