@@ -8,19 +8,20 @@ use proptest::prelude::*;
 use setpoint::config::{self, Config, Finding, Findings, Position};
 use setpoint::metric::prometheus::{ClientCertificate, Credentials};
 use setpoint::policy::{
-    Aggregation, Capacity, Controller, Gains, MaxDrop, MetricKind, Mode, PerDirection, Reading, Scrape, Source,
-    StepLimit,
+    Adjustment, Aggregation, Band, Bands, Capacity, Controller, Fallback, Gains, MaxDrop, MetricKind, Mode,
+    PerDirection, Policy, Reading, Risk, Schedule, Scrape, Source, StepLimit,
 };
 
 const REFERENCE: &str = include_str!("../config/setpoint.toml");
 
-const EXAMPLES: [(&str, &str); 6] = [
+const EXAMPLES: [(&str, &str); 7] = [
     ("cpu", include_str!("../config/examples/cpu.toml")),
     ("latency", include_str!("../config/examples/latency.toml")),
     ("requests", include_str!("../config/examples/requests.toml")),
     ("queue", include_str!("../config/examples/queue.toml")),
     ("orders", include_str!("../config/examples/orders.toml")),
     ("sidecar", include_str!("../config/examples/sidecar.toml")),
+    ("business-hours", include_str!("../config/examples/business-hours.toml")),
 ];
 
 const BASE: &str = r#"interval = "15s"
@@ -97,6 +98,8 @@ fn the_examples_pass() {
         let config = parse(text).unwrap_or_else(|findings| panic!("{name}: {findings}"));
         assert!(config.policies.iter().all(|policy| policy.mode == Mode::Observe), "{name} would act at once");
     }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples");
+    assert_eq!(folder.read_dir().unwrap().count(), EXAMPLES.len(), "every file of the folder is an example here");
 }
 
 #[test]
@@ -137,10 +140,30 @@ fn what_the_reference_comments_out_passes_also() {
     let text: Vec<_> = REFERENCE.lines().map(uncommented).collect();
     let config = parse(&text.join("\n")).unwrap_or_else(|findings| panic!("{findings}"));
     let policy = &config.policies[0];
-    assert_eq!(policy.metrics.len(), 2);
+    assert_eq!(policy.metrics.len(), 3);
     assert!(policy.warm_up.is_some() && policy.max_drop.is_some() && policy.region.is_some());
+    assert!(policy.boot_time.is_some() && policy.fallback.is_some() && policy.schedules.len() == 1);
     assert!(config.aws.assume_role.is_some_and(|role| role.external_id.is_some()));
     assert!(config.prometheus.is_some_and(|settings| settings.client_certificate.is_some()));
+}
+
+#[test]
+fn what_takes_the_place_of_another_line_in_the_reference_passes_also() {
+    let alternatives: Vec<_> = REFERENCE.lines().filter_map(|line| line.strip_prefix("##")).collect();
+    assert!(alternatives.len() > 4);
+    for alternative in alternatives {
+        let (key, _) = alternative.split_once(" = ").unwrap();
+        let in_its_place = |line: &str| {
+            let other = line.starts_with(&format!("{key} = "));
+            if line.strip_prefix("##") == Some(alternative) {
+                Some(alternative.to_owned())
+            } else {
+                (!other).then(|| line.to_owned())
+            }
+        };
+        let text: Vec<_> = REFERENCE.lines().filter_map(in_its_place).collect();
+        parse(&text.join("\n")).unwrap_or_else(|findings| panic!("{alternative}: {findings}"));
+    }
 }
 
 #[test]
@@ -238,6 +261,90 @@ fn every_key_arrives_where_it_belongs() {
         reading: Reading::Quantile { per_mille: 999, window: Duration::from_mins(2) },
     };
     assert_eq!(p99.source, Source::Exposition(scrape));
+}
+
+fn policy_with(keys: &str) -> Policy {
+    parse_with("mode = \"observe\"", keys).policies.remove(0)
+}
+
+#[test]
+fn every_kind_of_controller_is_read() {
+    let of = |keys: &str| policy_with(&format!("controller = {{ {keys} }}")).controller;
+    assert_eq!(of(""), Controller::Pid(Gains { kp: 0.0, ki: 1.0, kd: None }));
+    assert_eq!(of("ki = 0.5, kd = \"0s\""), Controller::Pid(Gains { kp: 0.0, ki: 0.5, kd: Some(0.0) }));
+    assert_eq!(of("kind = \"risk\""), Controller::Risk(Risk { share: 0.01 }));
+    for (text, share) in [("0.2", 0.2), ("\"1%\"", 0.01), ("\"20 %\"", 0.2), ("0.0001", 0.0001)] {
+        assert_eq!(of(&format!("kind = \"risk\", risk = {text}")), Controller::Risk(Risk { share }), "{text}");
+    }
+    let band = |from, change| Band { from, change };
+    let (percent, count) = (Adjustment::Percent, |count| Adjustment::Count(Capacity::new(count)));
+    assert_eq!(
+        of(
+            "kind = \"step\", above = [{ from = 1.2, percent = 20 }, { from = 2, count = 4 }], below = [{ from = 0.6, percent = 100 }, { from = 0.3, count = 1 }]"
+        ),
+        Controller::Step(Bands {
+            above: vec![band(1.2, percent(20.0)), band(2.0, count(4))],
+            below: vec![band(0.6, percent(100.0)), band(0.3, count(1))],
+        })
+    );
+    let one_side = Bands { above: vec![band(1.1, count(1))], below: Vec::new() };
+    assert_eq!(of("kind = \"step\", above = [{ from = 1.1, count = 1 }]"), Controller::Step(one_side));
+    let headers = "[policy.controller]\nkind = \"step\"\n[[policy.controller.below]]\nfrom = 0.5\ncount = 1\n";
+    let other_side = Bands { above: Vec::new(), below: vec![band(0.5, count(1))] };
+    assert_eq!(policy_with(headers).controller, Controller::Step(other_side));
+}
+
+#[test]
+fn a_metric_may_have_a_controller_of_its_own() {
+    let keys = "query = 'avg(cpu)'\ncontroller = { kind = \"risk\", risk = 0.05 }";
+    let policy = parse_with("query = 'avg(cpu)'", keys).policies.remove(0);
+    assert_eq!(policy.controller, Controller::Pid(Gains { kp: 0.0, ki: 1.0, kd: None }));
+    assert_eq!(policy.metrics[0].controller, Some(Controller::Risk(Risk { share: 0.05 })));
+    assert_eq!(parse(BASE).unwrap().policies[0].metrics[0].controller, None);
+}
+
+#[test]
+fn schedules_and_a_fallback_are_read() {
+    let policy = policy_with(
+        "[[policy.schedule]]\ncron = \"0 8 * * MON-FRI\"\ntimezone = \"Europe/Berlin\"\nduration = \"10h\"\nmin = 6\n\
+         [[policy.schedule]]\ncron = \"0 0 28 * *\"\nduration = \"2d\"\nmin = 20\nmax = 40\n\
+         [[policy.schedule]]\ncron = \"0 0 1 1 *\"\nduration = \"7d\"\nmax = 2\n\
+         [policy.fallback]\nafter = \"5m\"\ncapacity = 10\n",
+    );
+    let schedule = |cron, timezone, hours, min: Option<u32>, max: Option<u32>| {
+        let mut schedule = Schedule::new(cron, timezone, Duration::from_hours(hours)).unwrap();
+        (schedule.min, schedule.max) = (min.map(Capacity::new), max.map(Capacity::new));
+        schedule
+    };
+    let expected = [
+        schedule("0 8 * * MON-FRI", "Europe/Berlin", 10, Some(6), None),
+        schedule("0 0 28 * *", "UTC", 48, Some(20), Some(40)),
+        schedule("0 0 1 1 *", "UTC", 168, None, Some(2)),
+    ];
+    assert_eq!(policy.schedules, expected);
+    assert_eq!(policy.fallback, Some(Fallback { after: Duration::from_mins(5), capacity: Capacity::new(10) }));
+    let plain = policy_with("");
+    assert_eq!((plain.schedules.len(), plain.fallback, plain.boot_time), (0, None, None));
+}
+
+#[test]
+fn a_query_may_give_one_series_an_instance() {
+    let metric = |keys: &str| {
+        let query = format!("query = 'cpu'\n{keys}");
+        parse_with("query = 'avg(cpu)'", &query).policies.remove(0).metrics.remove(0)
+    };
+    let source = |per_instance: Option<&str>| Source::Prometheus {
+        query: "cpu".into(),
+        per_instance: per_instance.map(Into::into),
+    };
+    let plain = metric("");
+    assert_eq!((plain.source, plain.min_coverage), (source(None), 0.75));
+    let each = metric("per_instance = \"instance\"");
+    assert_eq!((each.source, each.min_coverage), (source(Some("instance")), 0.75));
+    for (text, share) in [("0", 0.0), ("0.9", 0.9), ("1", 1.0)] {
+        let each = metric(&format!("per_instance = \"pod_2\"\nmin_coverage = {text}"));
+        assert_eq!((each.source, each.min_coverage), (source(Some("pod_2")), share));
+    }
 }
 
 #[test]
@@ -560,6 +667,11 @@ fn settings_of_the_daemon_are_checked() {
     }
 }
 
+/// The same with the marked `new` among the keys of the policy, and a `key` in it.
+fn check_policy(new: &str, key: &str, fragment: &str) {
+    check("mode = \"observe\"", &format!("mode = \"observe\"\n{new}"), &format!("policy[web].{key}"), fragment);
+}
+
 #[test]
 fn policies_are_checked() {
     for (old, new, key, fragment) in [
@@ -609,9 +721,11 @@ fn policies_are_checked() {
         ("▸boot = \"2m\"", "boot", "did you mean \"boot_time\"?"),
         ("▸warm_up = \"1x\"", "warm_up", "expected a duration such as"),
         ("▸controller = \"pid\"", "controller", "expected a table, found \"pid\""),
-        ("controller = { ▸kind = \"pdi\" }", "controller.kind", "expected one of \"pid\", found \"pdi\""),
-        ("controller = { ▸kind = \"risk\" }", "controller.kind", "is not in this version of Setpoint"),
-        ("controller.▸kind = \"step\"", "controller.kind", "is not in this version of Setpoint"),
+        (
+            "controller = { ▸kind = \"pdi\" }",
+            "controller.kind",
+            "expected one of \"pid\", \"step\", \"risk\", found \"pdi\"; did you mean \"pid\"?",
+        ),
         ("controller = { ▸kp = -1 }", "controller.kp", "expected a gain from 0 to 10, found -1"),
         ("controller = { ▸kp = 1 }", "controller.kp", "the controller is unstable, expected 2·kp + ki of at most 2"),
         ("controller = { ▸kp = \"1\" }", "controller.kp", "expected a gain"),
@@ -638,11 +752,8 @@ fn policies_are_checked() {
         ("max_drop = { ▸ratio = 1, per = \"5m\" }", "max_drop.ratio", "expected a share above 0 and below 1"),
         ("max_drop = { ratio = 0.5, ▸per = 5 }", "max_drop.per", "5 has no unit"),
         ("▸for_each = { tag = \"a=b\" }", "for_each", "is not in this version of Setpoint"),
-        ("▸schedule = []", "schedule", "is not in this version of Setpoint"),
-        ("[▸policy.fallback]\nafter = \"5m\"", "fallback", "is not in this version of Setpoint"),
     ] {
-        let new = format!("mode = \"observe\"\n{}", new.replace("[▸policy.", "[policy.▸"));
-        check("mode = \"observe\"", &new, &format!("policy[web].{key}"), fragment);
+        check_policy(new, key, fragment);
     }
     let policy = &BASE[BASE.find("[[policy]]").unwrap()..];
     let other_group = policy.replace("web-prod", "web-test").replace("name = \"web\"", "▸name = \"web\"");
@@ -654,6 +765,169 @@ fn policies_are_checked() {
     check_text("▸policy = 1", "policy", "expected a list of tables");
     check_text("policy = [▸1]", "policy[1]", "expected a table, found 1");
     check_text("[▸policy]\nname = \"web\"", "policy", "each with its header in double brackets, found a table");
+}
+
+#[test]
+fn controllers_are_checked() {
+    for (new, key, fragment) in [
+        (
+            "▸risk = 0.01",
+            ".risk",
+            "belongs to a controller of kind \"risk\", and this one is of kind \"pid\"; expected",
+        ),
+        ("kind = \"pid\", ▸above = []", ".above", "belongs to a controller of kind \"step\""),
+        (
+            "kind = \"risk\", ▸kp = 0.5",
+            ".kp",
+            "belongs to a controller of kind \"pid\", and this one is of kind \"risk\"",
+        ),
+        ("kind = \"risk\", ▸ki = 0.5", ".ki", "belongs to a controller of kind \"pid\""),
+        ("kind = \"risk\", ▸kd = \"1s\"", ".kd", "belongs to a controller of kind \"pid\""),
+        ("kind = \"risk\", ▸below = []", ".below", "belongs to a controller of kind \"step\""),
+        ("kind = \"risk\", ▸risks = 1", ".risks", "unknown key; did you mean \"risk\"?"),
+        ("kind = \"risk\", ▸risk = 0", ".risk", "above 0 and at most 0.2, such as 0.01 or \"1%\", found 0"),
+        ("kind = \"risk\", ▸risk = 1", ".risk", "above 0 and at most 0.2"),
+        ("kind = \"risk\", ▸risk = 0.21", ".risk", "above 0 and at most 0.2"),
+        ("kind = \"risk\", ▸risk = \"0%\"", ".risk", "above 0 and at most 0.2"),
+        ("kind = \"risk\", ▸risk = \"21%\"", ".risk", "above 0 and at most 0.2"),
+        ("kind = \"risk\", ▸risk = \"nan%\"", ".risk", "above 0 and at most 0.2"),
+        ("kind = \"risk\", ▸risk = \"0.01\"", ".risk", "above 0 and at most 0.2"),
+        ("kind = \"risk\", ▸risk = true", ".risk", "above 0 and at most 0.2"),
+        ("kind = \"step\", ▸risk = 0.01", ".risk", "belongs to a controller of kind \"risk\""),
+        ("kind = \"step\", ▸above = []", ".above", "is empty"),
+        ("kind = \"step\", ▸above = { from = 2 }", ".above", "expected a list of tables"),
+        ("kind = \"step\", above = [▸1.2]", ".above[1]", "expected a table, found 1.2"),
+        ("kind = \"step\", above = [▸{ count = 1 }]", ".above[1].from", "is missing, expected where the band begins"),
+        ("kind = \"step\", above = [▸{ from = 2 }]", ".above[1]", "changes nothing, expected percent or count"),
+        (
+            "kind = \"step\", above = [{ from = 2, percent = 1, ▸count = 1 }]",
+            ".above[1].count",
+            "excludes percent, expected one of the two",
+        ),
+        ("kind = \"step\", above = [{ from = 2, ▸add = 1 }]", ".above[1].add", "unknown key"),
+        ("kind = \"step\", above = [{ ▸from = 1, count = 1 }]", ".above[1].from", "above 1, and at most 100, found 1"),
+        (
+            "kind = \"step\", above = [{ ▸from = 120, count = 1 }]",
+            ".above[1].from",
+            "above 1, and at most 100, found 120",
+        ),
+        ("kind = \"step\", above = [{ ▸from = \"2\", count = 1 }]", ".above[1].from", "a share of the target above 1"),
+        (
+            "kind = \"step\", above = [{ from = 2, count = 1 }, { ▸from = 2, count = 2 }]",
+            ".above[2].from",
+            "above 2, where the band before it begins, and at most 100, found 2",
+        ),
+        (
+            "kind = \"step\", above = [{ from = 3, count = 1 }, { from = 4, count = 1 }, { ▸from = 3.5, count = 2 }]",
+            ".above[3].from",
+            "above 4, where the band before it begins",
+        ),
+        ("kind = \"step\", above = [{ from = 2, ▸percent = 1001 }]", ".above[1].percent", "at most 1000"),
+        ("kind = \"step\", above = [{ from = 2, ▸percent = 0 }]", ".above[1].percent", "a percentage above 0"),
+        ("kind = \"step\", above = [{ from = 2, ▸count = 0 }]", ".above[1].count", "a whole number from 1"),
+        ("kind = \"step\", below = [{ ▸from = 1, count = 1 }]", ".below[1].from", "above 0 and below 1, found 1"),
+        ("kind = \"step\", below = [{ ▸from = 0, count = 1 }]", ".below[1].from", "above 0 and below 1, found 0"),
+        (
+            "kind = \"step\", below = [{ from = 0.5, count = 1 }, { ▸from = 0.6, count = 1 }]",
+            ".below[2].from",
+            "above 0 and below 0.5, where the band before it begins, found 0.6",
+        ),
+        (
+            "kind = \"step\", below = [{ from = 0.5, ▸percent = 101 }]",
+            ".below[1].percent",
+            "above 0, at most 100, found 101",
+        ),
+    ] {
+        check_policy(&format!("controller = {{ {new} }}"), &format!("controller{key}"), fragment);
+        let metric = format!("query = 'avg(cpu)'\ncontroller = {{ {new} }}");
+        check("query = 'avg(cpu)'", &metric, &format!("policy[web].metric[cpu].controller{key}"), fragment);
+    }
+    check_policy("▸controller = { kind = \"step\" }", "controller", "has no bands, expected above, below or both");
+    let band = |n: u32| format!("{{ from = {}, count = 1 }}", n + 1);
+    let nine: Vec<_> = (1..=9).map(band).collect();
+    let nine = nine.join(", ").replace("{ from = 10,", "▸{ from = 10,");
+    let bands = format!("controller = {{ kind = \"step\", above = [{nine}] }}");
+    check_policy(&bands, "controller.above[9]", "is one too many, expected at most 8 bands");
+}
+
+#[test]
+fn schedules_and_the_fallback_are_checked() {
+    let header = "[[policy.schedule]]\n";
+    for (new, key, fragment) in [
+        ("▸HEADcron = \"0 8 * * *\"\nmin = 3", "schedule[1].duration", "is missing, expected how long it lasts"),
+        ("▸HEADduration = \"1h\"\nmin = 3", "schedule[1].cron", "is missing, expected when it begins"),
+        ("▸HEADcron = \"0 8 * * *\"\nduration = \"1h\"", "schedule[1]", "changes nothing, expected min, max or both"),
+        ("HEAD▸cron = \"0 25 * * *\"", "schedule[1].cron", "is no cron expression ("),
+        ("HEAD▸cron = \"0 8 * *\"", "schedule[1].cron", "(five fields are needed), expected five fields such as"),
+        ("HEAD▸cron = \"@daily\"", "schedule[1].cron", "five fields are needed"),
+        ("HEAD▸cron = 8", "schedule[1].cron", "expected a text in quotes, found 8"),
+        ("HEAD▸timezone = \"Mars/Olympus\"", "schedule[1].timezone", "is no time zone that this host knows"),
+        ("HEADcron = \"x\"\n▸timezone = \"CEST+1\"", "schedule[1].timezone", "is no time zone that this host knows"),
+        ("HEAD▸timezone = 1", "schedule[1].timezone", "expected a text in quotes"),
+        ("HEAD▸time_zone = \"UTC\"", "schedule[1].time_zone", "did you mean \"timezone\"?"),
+        ("HEAD▸duration = \"59s\"", "schedule[1].duration", "expected a duration from 1m to 168h, found \"59s\""),
+        ("HEAD▸duration = \"7d1s\"", "schedule[1].duration", "expected a duration from 1m to 168h"),
+        ("HEAD▸duration = 60", "schedule[1].duration", "60 has no unit"),
+        ("HEAD▸min = 6\nmax = 5", "schedule[1].min", "6 is more than max, 5; expected at most that"),
+        (
+            "HEAD▸min = 11",
+            "schedule[1].min",
+            "11 is more than the policy's max, 10; expected at most that, or a max here",
+        ),
+        (
+            "HEAD▸max = 1",
+            "schedule[1].max",
+            "1 is less than the policy's min, 2; expected at least that, or a min here",
+        ),
+        ("HEAD▸max = 0", "schedule[1].max", "expected a whole number from 1"),
+        ("HEAD▸min = 0", "schedule[1].min", "is 0, and without instances no metric of this policy has a value"),
+        ("HEAD▸min = -1", "schedule[1].min", "expected a whole number from 0"),
+        ("▸schedule = []", "schedule", "is empty"),
+        ("[policy.▸schedule]", "schedule", "each with its header in double brackets"),
+        ("[policy.▸fallback]", "fallback.after", "is missing, expected how long every metric is gone"),
+        ("[policy.▸fallback]\nafter = \"5m\"", "fallback.capacity", "is missing, expected the instances to run on"),
+        ("[policy.fallback]\n▸after = 5", "fallback.after", "5 has no unit"),
+        ("[policy.fallback]\n▸after = \"500ms\"", "fallback.after", "expected a duration from 1s to 24h"),
+        ("[policy.fallback]\n▸after = \"25h\"", "fallback.after", "expected a duration from 1s to 24h"),
+        ("[policy.fallback]\n▸capacity = 0", "fallback.capacity", "expected a whole number from 1"),
+        ("[policy.fallback]\n▸capacity = 11", "fallback.capacity", "11 is more than max, 10; expected at most that"),
+        ("[policy.fallback]\n▸min = 6", "fallback.min", "unknown key"),
+    ] {
+        check_policy(&new.replace("HEAD", header), key, fragment);
+    }
+    let one = "[[policy.schedule]]\ncron = \"0 8 * * *\"\nduration = \"1h\"\nmin = 3\n";
+    assert_eq!(policy_with(&one.repeat(32)).schedules.len(), 32);
+    let many = format!("{}▸{one}", one.repeat(32));
+    check_policy(&many, "schedule[33]", "is one too many, expected at most 32 schedules");
+}
+
+#[test]
+fn series_of_instances_are_checked() {
+    let cpu = "policy[web].metric[cpu]";
+    for (new, key, fragment) in [
+        ("▸per_instance = true", "per_instance", "expected a text in quotes, found true"),
+        ("▸per_instance = \"\"", "per_instance", "expected a text in quotes"),
+        ("▸per_instance = \"instance id\"", "per_instance", "expected the name of a label such as \"instance\""),
+        ("▸per_instance = \"1st\"", "per_instance", "expected the name of a label"),
+        ("▸per_instances = \"instance\"", "per_instances", "did you mean \"per_instance\"?"),
+        ("▸min_coverage = 0.9", "min_coverage", "has no effect without per_instance, expected that beside it"),
+        (
+            "per_instance = \"i\"\n▸min_coverage = 1.1",
+            "min_coverage",
+            "a share of the instances from 0 to 1, found 1.1",
+        ),
+        ("per_instance = \"i\"\n▸min_coverage = -0.1", "min_coverage", "a share of the instances from 0 to 1"),
+        ("per_instance = \"i\"\n▸min_coverage = 75", "min_coverage", "a share of the instances from 0 to 1"),
+    ] {
+        check("query = 'avg(cpu)'", &format!("query = 'avg(cpu)'\n{new}"), &format!("{cpu}.{key}"), fragment);
+    }
+    let scraped = format!("{SCRAPE}\n▸per_instance = \"i\"");
+    check("query = 'avg(cpu)'", &scraped, &format!("{cpu}.per_instance"), "has no effect with scrape");
+    let scalar = "▸query = 'scalar(avg(cpu))'\nper_instance = \"i\"";
+    check("query = 'avg(cpu)'", scalar, &format!("{cpu}.query"), "is a scalar, which has no label per_instance");
+    let latency = "kind = \"latency\"\n▸per_instance = \"i\"\ntarget = \"1s\"";
+    let kind = "kind = \"utilization\"\ntarget = 0.70";
+    check(kind, latency, &format!("{cpu}.per_instance"), "is not for a latency, since the mean of quantiles");
 }
 
 #[test]
@@ -872,6 +1146,8 @@ fn depth_and_length_do_not_make_it_panic() {
         with("avg(cpu)", &format!("{}x{}", "(".repeat(2_000), ")".repeat(2_000))),
         with("avg(cpu)", &format!("{}x", "-".repeat(4_000))),
         with("avg(cpu)", &format!("x{{a=~\"{}\"}}", "((a{1000}){1000}){1000}")),
+        with("mode = \"observe\"", &format!("[[policy.schedule]]\ncron = \"{} * * * *\"", "1,".repeat(100_000))),
+        with("mode = \"observe\"", &format!("[[policy.schedule]]\ntimezone = \"{}\"", "../".repeat(100_000))),
     ] {
         let _ = parse(&text);
     }

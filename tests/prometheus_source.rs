@@ -39,8 +39,13 @@ fn settings(url: &str) -> Settings {
 }
 
 async fn ask(settings: &Settings, query: &str) -> Answer {
+    ask_each(settings, query, None).await
+}
+
+async fn ask_each(settings: &Settings, query: &str, per_instance: Option<&str>) -> Answer {
     let sources = Sources::new(Some(settings)).unwrap();
-    sources.read(&Source::Prometheus { query: query.into(), per_instance: None }, Timestamp::UNIX_EPOCH).await
+    let source = Source::Prometheus { query: query.into(), per_instance: per_instance.map(Into::into) };
+    sources.read(&source, Timestamp::UNIX_EPOCH).await
 }
 
 /// What a constant query reads from a server that does this.
@@ -110,6 +115,87 @@ async fn what_is_not_one_number_is_none() {
     check(200, &success(r#"{"resultType":"string","result":[1,"1"]}"#), failed(Failure::WrongType)).await;
     let native = r#"{"resultType":"vector","result":[{"metric":{},"histogram":[1,{"count":"1","sum":"2"}]}]}"#;
     check(200, &success(native), failed(Failure::WrongType)).await;
+}
+
+#[tokio::test]
+async fn many_series_say_how_to_ask_for_each_instance() {
+    let two = fleet(&[("a", "1"), ("b", "2")]);
+    let detail = check(200, &two, Measurement::ManySeries { count: 2 }).await;
+    assert!(detail.contains("2 series, not one") && detail.contains("per_instance names the label"), "{detail}");
+}
+
+/// The answer with a series of each of these instances.
+fn fleet(instances: &[(&str, &str)]) -> String {
+    let series = instances.iter().map(|(instance, value)| {
+        format!(r#"{{"metric":{{"job":"web","instance":"{instance}"}},"value":[1000.5,"{value}"]}}"#)
+    });
+    let series = series.collect::<Vec<_>>().join(",");
+    success(&format!(r#"{{"resultType":"vector","result":[{series}]}}"#))
+}
+
+/// What a constant query for one series of each `instance` reads from this answer.
+async fn check_each(status: u16, body: &str, expected: Measurement) -> String {
+    let sent = body.to_owned();
+    let server = Server::start(move |_| send(status, &sent)).await;
+    let answer = ask_each(&settings(&server.url), CONSTANT, Some("instance")).await;
+    assert_eq!(answer.measurement, expected, "{body:.300}: {:?}", answer.detail);
+    assert_eq!(answer.detail.is_none(), expected.has_number(), "{body:.300}: {:?}", answer.detail);
+    answer.detail.unwrap_or_default()
+}
+
+fn instances(mean: f64, reporting: u32) -> Measurement {
+    Measurement::Instances { mean, reporting, age: None }
+}
+
+#[tokio::test]
+async fn the_mean_of_the_instances_is_taken_and_they_are_counted() {
+    check_each(200, &fleet(&[("a", "0.5")]), instances(0.5, 1)).await;
+    check_each(200, &fleet(&[("a", "1"), ("b", "2"), ("c", "6")]), instances(3.0, 3)).await;
+    check_each(200, &fleet(&[("a", "-1"), ("A", "0")]), instances(-0.5, 2)).await;
+}
+
+#[tokio::test]
+async fn an_instance_without_a_finite_number_has_not_reported() {
+    check_each(200, &fleet(&[("a", "NaN"), ("b", "2"), ("c", "+Inf"), ("d", "4")]), instances(3.0, 2)).await;
+    check_each(200, &fleet(&[("a", "NaN"), ("b", "-Inf")]), Measurement::NotFinite).await;
+    check_each(200, &fleet(&[("a", "1.7e308"), ("b", "1.7e308")]), Measurement::NotFinite).await;
+    check_each(200, &fleet(&[]), Measurement::NoData).await;
+}
+
+#[tokio::test]
+async fn instances_that_can_not_be_told_apart_are_no_measurement() {
+    let twice = [("a", "1"), ("b", "2"), ("a", "NaN"), ("a", "1")];
+    let detail = check_each(200, &fleet(&twice), Measurement::ManySeries { count: 3 }).await;
+    assert_eq!(detail, "the query gives 3 series with instance=\"a\", not one");
+    let without = fleet(&[("a", "1"), ("b", "2")]).replacen("\"instance\"", "\"pod\"", 1);
+    for unnamed in [without, fleet(&[("a", "1"), ("", "2")]), vector("1"), vector("1").replace("\"metric\":{},", "")] {
+        let detail = check_each(200, &unnamed, failed(Failure::Malformed)).await;
+        assert_eq!(detail, "a series has no label \"instance\"");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_one_number_of_each_instance_is_none() {
+    let scalar = success(r#"{"resultType":"scalar","result":[1000,"0.25"]}"#);
+    let detail = check_each(200, &scalar, failed(Failure::WrongType)).await;
+    assert_eq!(detail, "the query gives a scalar, not one series for each instance");
+    check_each(200, &success(r#"{"resultType":"matrix","result":[]}"#), failed(Failure::WrongType)).await;
+    let histogram = fleet(&[("a", "1"), ("b", "2")]).replacen("\"value\"", "\"histogram\"", 1);
+    check_each(200, &histogram, failed(Failure::WrongType)).await;
+    check_each(200, &fleet(&[("a", "1"), ("b", "one")]), failed(Failure::Malformed)).await;
+    check_each(200, &fleet(&[("a", "1")]).replace("value", "values"), failed(Failure::Malformed)).await;
+    let partial = fleet(&[("a", "1")]).replace("\"data\"", "\"isPartial\":true,\"data\"");
+    check_each(200, &partial, failed(Failure::QueryRejected)).await;
+    check_each(503, &fleet(&[("a", "1")]), failed(Failure::Status { code: 503 })).await;
+}
+
+#[tokio::test]
+async fn ten_thousand_instances_are_read_and_more_are_not() {
+    let names: Vec<_> = (0..=10_000).map(|n| n.to_string()).collect();
+    let series: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
+    check_each(200, &fleet(&series[..10_000]), instances(1.0, 10_000)).await;
+    let detail = check_each(200, &fleet(&series), failed(Failure::TooLarge)).await;
+    assert_eq!(detail, "the query gives 10001 series, more than 10000 instances");
 }
 
 #[tokio::test]
@@ -184,12 +270,16 @@ async fn what_is_not_the_protocol_is_malformed() {
 
 /// A server that gives `number` for a query and `age` for the query of its age.
 async fn read_both(number: (u16, String), age: (u16, String)) -> Answer {
+    read_both_each(number, age, None).await
+}
+
+async fn read_both_each(number: (u16, String), age: (u16, String), per_instance: Option<&str>) -> Answer {
     let act = move |request: &str| {
         let (status, body) = if request.contains("query=max%28timestamp") { &age } else { &number };
         send(*status, body)
     };
     let server = Server::start(act).await;
-    let answer = ask(&settings(&server.url), "sum(up)").await;
+    let answer = ask_each(&settings(&server.url), "sum(up)", per_instance).await;
     assert!(server.requests().iter().all(|request| request.starts_with("POST /api/v1/query HTTP/1.1\r\n")));
     answer
 }
@@ -199,6 +289,19 @@ async fn the_age_is_the_time_of_the_servers_evaluation_less_that_of_the_newest_s
     let answer = read_both((200, vector("7")), (200, vector("990.25"))).await;
     let age = Some(Duration::from_millis(10_250));
     assert_eq!(answer, Answer { measurement: Measurement::Value { value: 7.0, age }, detail: None });
+}
+
+#[tokio::test]
+async fn the_age_of_instances_is_that_of_the_newest_sample() {
+    let two = fleet(&[("a", "1"), ("b", "2")]);
+    let answer = read_both_each((200, two.clone()), (200, vector("990.25")), Some("instance")).await;
+    let age = Some(Duration::from_millis(10_250));
+    let expected = Measurement::Instances { mean: 1.5, reporting: 2, age };
+    assert_eq!(answer, Answer { measurement: expected, detail: None });
+    let answer = read_both_each((200, two), (500, String::new()), Some("instance")).await;
+    assert_eq!(answer.measurement, failed(Failure::Status { code: 500 }));
+    let answer = read_both_each((200, fleet(&[])), (500, String::new()), Some("instance")).await;
+    assert_eq!(answer.measurement, Measurement::NoData);
 }
 
 #[tokio::test]

@@ -10,6 +10,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use setpoint::metric::Sources;
+use setpoint::metric::prometheus::Settings;
+use setpoint::observation::Measurement;
+use setpoint::policy::Source;
 use support::{Moto, Prometheus};
 
 /// The longest wait for anything that should happen.
@@ -178,6 +183,38 @@ fn cpu_at_90_on_four_makes_six_and_no_bad_data_removes_any() {
     exporter.shows(&[0.1]);
     prometheus.restart();
     within(PATIENCE, "a scale-in on good data", || moto.desired("web") < 6);
+}
+
+#[test]
+fn the_series_of_instances_are_told_apart_by_their_label() {
+    let exporter = Exporter::start();
+    exporter.shows(&[0.25, f64::NAN, 0.75]);
+    let Some(mut prometheus) = Prometheus::start(&[exporter.address], Duration::from_secs(1)) else { return };
+    prometheus.wait_for("cpu");
+    let settings = Settings {
+        url: prometheus.url(),
+        timeout: PATIENCE,
+        headers: Vec::new(),
+        credentials: None,
+        ca_file: None,
+        client_certificate: None,
+    };
+    let sources = Sources::new(Some(&settings)).expect("sources");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let read = |query: &str, label: &str| {
+        let source = Source::Prometheus { query: query.into(), per_instance: Some(label.into()) };
+        runtime.block_on(sources.read(&source, Timestamp::now()))
+    };
+    // Prometheus keeps `instance` for the address that it scrapes.
+    let Measurement::Instances { mean, reporting, age } = read("cpu * 2", "exported_instance").measurement else {
+        panic!("{:?}", read("cpu * 2", "exported_instance"));
+    };
+    assert_eq!((mean, reporting), (1.0, 2));
+    assert!(age.is_some_and(|age| age < PATIENCE), "{age:?}");
+    assert_eq!(read("cpu", "instance").measurement, Measurement::ManySeries { count: 3 });
+    assert_eq!(read("avg(cpu)", "instance").detail.as_deref(), Some("a series has no label \"instance\""));
+    assert_eq!(read("scalar(cpu)", "instance").measurement.label(), "wrong-type");
+    assert_eq!(read("cpu > 2", "exported_instance").measurement, Measurement::NoData);
 }
 
 fn hold(moto: &Moto) {

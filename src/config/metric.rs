@@ -1,8 +1,10 @@
 //! Reads `[[policy.metric]]`: one signal with its target.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::controller;
 use super::promql;
 use super::settings;
 use super::table::{Field, Table, Taken};
@@ -47,21 +49,31 @@ pub(super) fn metric(
     // What a good target is depends on the kind, so an unknown kind leaves it unread.
     let target = table.need("target", "the value to keep").and_then(|f| target(&f, kind?));
     let max_age = table.get("max_age").and_then(|f| f.duration(AGES)).unwrap_or(MAX_AGE);
-    let source = source(table, interval, has_prometheus);
+    let controller = table.get("controller").and_then(|f| f.table(controller::controller));
+    let per_instance = table.get("per_instance").map(|f| per_instance(&f, kind));
+    let min_coverage = table.get("min_coverage").and_then(|f| {
+        if per_instance.is_none() {
+            return f.wrong("has no effect without per_instance, expected that beside it");
+        }
+        f.number("a share of the instances from 0 to 1", |share| (0.0..=1.0).contains(&share))
+    });
+    let source = source(table, interval, per_instance.flatten(), has_prometheus);
     Some(Metric {
         name: name?.into(),
         kind: kind?,
         target: target?,
         max_age,
-        controller: None,
-        min_coverage: MIN_COVERAGE,
+        controller,
+        min_coverage: min_coverage.unwrap_or(MIN_COVERAGE),
         source: source?,
     })
 }
 
 fn target(field: &Field, kind: MetricKind) -> Option<f64> {
     match kind {
-        MetricKind::Utilization if field.is_text() => percentage(field),
+        MetricKind::Utilization if field.is_text() => {
+            field.percentage(UTILIZATION, |share| share.is_normal() && share > 0.0 && share < 1.0)
+        }
         MetricKind::Utilization => field.number(UTILIZATION, is_utilization),
         MetricKind::Total => {
             field.number("what one instance should carry, a number above 0", |n| n.is_normal() && n > 0.0)
@@ -78,17 +90,36 @@ fn is_utilization(number: f64) -> bool {
     number.is_normal() && (number > 0.0 && number < 1.0 || number > 1.5 && number < 100.0)
 }
 
-/// "70%" is the share 0.7.
-fn percentage(field: &Field) -> Option<f64> {
-    let share = |text: &str| text.strip_suffix('%')?.trim().parse::<f64>().ok().map(|percent| percent / 100.0);
-    let is_share = |text: &str| share(text).is_some_and(|share| share.is_normal() && share > 0.0 && share < 1.0);
-    field.text_such(UTILIZATION, is_share).and_then(share)
+/// Reads the label that tells the instances apart.
+fn per_instance(field: &Field, kind: Option<MetricKind>) -> Option<Arc<str>> {
+    let label = field.text_such("the name of a label such as \"instance\"", is_label)?;
+    if kind == Some(MetricKind::Latency) {
+        return field.wrong(
+            "is not for a latency, since the mean of quantiles is no quantile; expected a query over the whole fleet",
+        );
+    }
+    Some(label.into())
 }
 
-fn source(table: &Table, interval: Duration, has_prometheus: &mut bool) -> Option<Source> {
+fn is_label(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.chars().all(is_plain) && !text.starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn source(
+    table: &Table,
+    interval: Duration,
+    per_instance: Option<Arc<str>>,
+    has_prometheus: &mut bool,
+) -> Option<Source> {
     match (table.get("query"), table.get("scrape")) {
-        (Some(query), None) => prometheus(&query, has_prometheus),
-        (None, Some(page)) => page.table(|t| scrape(t, interval)).map(Source::Exposition),
+        (Some(query), None) => prometheus(&query, per_instance, has_prometheus),
+        (None, Some(page)) => {
+            if let Some(field) = table.get("per_instance") {
+                field.wrong::<()>("has no effect with scrape, expected it beside query only");
+            }
+            page.table(|t| scrape(t, interval)).map(Source::Exposition)
+        }
         (Some(_), Some(page)) => page.wrong("excludes query, expected one of the two"),
         (None, None) => {
             table.wrong("has no source, expected query (PromQL) or scrape (a /metrics page)");
@@ -97,14 +128,14 @@ fn source(table: &Table, interval: Duration, has_prometheus: &mut bool) -> Optio
     }
 }
 
-fn prometheus(field: &Field, has_prometheus: &mut bool) -> Option<Source> {
+fn prometheus(field: &Field, per_instance: Option<Arc<str>>, has_prometheus: &mut bool) -> Option<Source> {
     let query = field.text()?;
     if !std::mem::replace(has_prometheus, true) {
         field.wrong::<()>("has no server to go to, expected a section [prometheus] with its url");
     }
-    match promql::query_problem(query) {
+    match promql::query_problem(query, per_instance.is_some()) {
         Some(problem) => field.wrong(problem),
-        None => Some(Source::Prometheus { query: query.into(), per_instance: None }),
+        None => Some(Source::Prometheus { query: query.into(), per_instance }),
     }
 }
 

@@ -4,6 +4,8 @@
 //! policy. Nothing here connects to anything or opens a file that the configuration names, so a finding is about the
 //! text alone.
 
+mod bounds;
+mod controller;
 mod document;
 mod duration;
 mod finding;

@@ -3,13 +3,13 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::bounds;
+use super::controller;
 use super::duration;
 use super::metric;
 use super::settings;
 use super::table::{Field, Table, Taken};
-use crate::policy::{
-    Capacity, Controller, Gains, MAX_METRICS, MaxDrop, Metric, MetricKind, Mode, PerDirection, Policy, StepLimit,
-};
+use crate::policy::{Capacity, Controller, MAX_METRICS, MaxDrop, Metric, Mode, PerDirection, Policy, StepLimit};
 
 /// Between two evaluations. Longer ones would be slower than any boot.
 pub(super) const INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=HOUR;
@@ -25,14 +25,33 @@ const MODES: [(&str, Mode); 4] = [
     ("scale-out-only", Mode::ScaleOutOnly),
     ("paused", Mode::Paused),
 ];
-const STABILIZATION: PerDirection<Duration> = PerDirection { out: Duration::ZERO, inward: Duration::from_mins(5) };
-const COOLDOWN: PerDirection<Duration> = PerDirection { out: Duration::from_secs(30), inward: Duration::from_mins(5) };
 const TOLERANCE: PerDirection<f64> = PerDirection { out: 0.0, inward: 0.08 };
 const STEP_PERIOD: Duration = Duration::from_mins(1);
-const STEP: PerDirection<Option<StepLimit>> = PerDirection {
-    out: Some(StepLimit { percent: Some(100.0), count: Some(Capacity::new(4)), per: STEP_PERIOD }),
-    inward: Some(StepLimit { percent: Some(20.0), count: None, per: STEP_PERIOD }),
-};
+
+/// How fast a policy goes that does not say.
+struct Pace {
+    stabilization: PerDirection<Duration>,
+    cooldown: PerDirection<Duration>,
+    step: PerDirection<Option<StepLimit>>,
+}
+
+impl Pace {
+    const DEFAULT: Pace = Pace {
+        stabilization: PerDirection { out: Duration::ZERO, inward: Duration::from_mins(5) },
+        cooldown: PerDirection { out: Duration::from_secs(30), inward: Duration::from_mins(5) },
+        step: PerDirection {
+            out: Some(StepLimit { percent: Some(100.0), count: Some(Capacity::new(4)), per: STEP_PERIOD }),
+            inward: Some(StepLimit { percent: Some(20.0), count: None, per: STEP_PERIOD }),
+        },
+    };
+
+    /// The default under the policy's own controller.
+    const fn under(controller: &Controller) -> Self {
+        match controller {
+            Controller::Pid(_) | Controller::Step(_) | Controller::Risk(_) => Self::DEFAULT,
+        }
+    }
+}
 
 /// What a policy must agree with outside of itself.
 pub(super) struct Surroundings {
@@ -62,16 +81,19 @@ pub(super) fn policy(table: &Table, around: &mut Surroundings) -> Option<Policy>
     let takeover = table.get("takeover").and_then(|f| f.boolean()).unwrap_or(false);
     let boot_time = table.get("boot_time").and_then(|f| f.duration(UP_TO_AN_HOUR));
     let warm_up = table.get("warm_up").and_then(|f| f.duration(UP_TO_AN_HOUR));
-    let controller = table.section("controller", |t| Some(controller(t)));
-    let stabilization = per_direction(table, "stabilization", STABILIZATION, |f| f.duration(UP_TO_AN_HOUR));
-    let cooldown = per_direction(table, "cooldown", COOLDOWN, |f| f.duration(UP_TO_A_DAY));
+    let controller = table.section("controller", controller::controller);
+    let pace = controller.as_ref().map_or(Pace::DEFAULT, Pace::under);
+    let stabilization = per_direction(table, "stabilization", pace.stabilization, |f| f.duration(UP_TO_AN_HOUR));
+    let cooldown = per_direction(table, "cooldown", pace.cooldown, |f| f.duration(UP_TO_A_DAY));
     let tolerance = per_direction(table, "tolerance", TOLERANCE, |f| {
         f.number("a share of the capacity from 0 to below 1", |share| (0.0..1.0).contains(&share))
     });
-    let step = per_direction(table, "step", STEP, step_limit);
+    let step = per_direction(table, "step", pace.step, step_limit);
     let max_drop = table.get("max_drop").and_then(|f| f.table(max_drop));
     let metrics = metrics(table, interval, around);
-    let (min, max) = bounds(table, metrics.as_deref());
+    let bounds = bounds::bounds(table, metrics.as_deref());
+    let schedules = bounds::schedules(table, bounds);
+    let fallback = table.get("fallback").and_then(|f| f.table(|t| bounds::fallback(t, bounds)));
     Some(Policy {
         name: name?.into(),
         asg: asg?.into(),
@@ -79,8 +101,8 @@ pub(super) fn policy(table: &Table, around: &mut Surroundings) -> Option<Policy>
         interval,
         mode,
         takeover,
-        min: min?,
-        max: max?,
+        min: bounds.min?,
+        max: bounds.max?,
         boot_time,
         warm_up,
         controller: controller?,
@@ -89,8 +111,8 @@ pub(super) fn policy(table: &Table, around: &mut Surroundings) -> Option<Policy>
         step,
         cooldown,
         max_drop,
-        schedules: Vec::new(),
-        fallback: None,
+        schedules: schedules?,
+        fallback,
         metrics: metrics?,
     })
 }
@@ -112,50 +134,6 @@ fn own_interval(field: &Field, around: &Surroundings) -> Option<Duration> {
         field.wrong::<()>(format!("is too short, expected more than {key}, {deadline}"));
     }
     Some(interval)
-}
-
-fn bounds(table: &Table, metrics: Option<&[Metric]>) -> (Option<Capacity>, Option<Capacity>) {
-    let most = Capacity::MAX.get();
-    let max_field = table.need("max", "the most instances");
-    let max = max_field.as_ref().and_then(|f| f.integer(1..=most));
-    let Some(field) = table.need("min", "the least instances") else { return (None, max.map(Capacity::new)) };
-    let min = field.integer(0..=most);
-    if let (Some(min), Some(max)) = (min, max)
-        && min > max
-    {
-        field.wrong::<()>(format!("{min} is more than max, {max}; expected at most that"));
-    }
-    let has_total = |metrics: &[Metric]| metrics.iter().any(|metric| metric.kind == MetricKind::Total);
-    if min == Some(0) && metrics.is_some_and(|metrics| !has_total(metrics)) {
-        field.wrong::<()>(
-            "is 0, and without instances no metric of this policy has a value, so the group would never come back; \
-             expected at least 1, or a metric of kind \"total\"",
-        );
-    }
-    (min.map(Capacity::new), max.map(Capacity::new))
-}
-
-fn controller(table: &Table) -> Controller {
-    if let Some(kind) = table.get("kind") {
-        if kind.is_word("risk") || kind.is_word("step") {
-            kind.wrong::<()>("this controller is not in this version of Setpoint, expected \"pid\"");
-        } else {
-            kind.word(&[("pid", ())]);
-        }
-    }
-    let gain = |key, default, expected, holds: fn(f64) -> bool| {
-        table.get(key).and_then(|f| f.number(expected, holds)).unwrap_or(default)
-    };
-    let kp = gain("kp", 0.0, "a gain from 0 to 10", |gain| (0.0..=10.0).contains(&gain));
-    let ki = gain("ki", 1.0, "a gain above 0, at most 1", |gain| gain > 0.0 && gain <= 1.0);
-    // Beyond this the loop is unstable even at constant demand: r² − (1 − kp − ki)·r − kp has a root outside the circle.
-    if 2.0 * kp + ki > 2.0
-        && let Some(kp) = table.get("kp")
-    {
-        kp.wrong::<()>("with this gain the controller is unstable, expected 2·kp + ki of at most 2");
-    }
-    let kd = table.get("kd").and_then(|f| f.duration(UP_TO_AN_HOUR));
-    Controller::Pid(Gains { kp, ki, kd: kd.map(|kd| kd.as_secs_f64()) })
 }
 
 fn per_direction<T: Copy>(

@@ -6,11 +6,14 @@ use promql_parser::parser::{Expr, parse};
 /// Longest query in bytes. The parser's time grows with the square of it and its stack with the nesting.
 const MAX_QUERY: usize = 4096;
 
-/// Why `text` can't be an instant query for one number.
-pub(super) fn query_problem(text: &str) -> Option<String> {
+/// Why `text` can't be an instant query for one number, or for one series an instance where it is `per_instance`.
+pub(super) fn query_problem(text: &str, per_instance: bool) -> Option<String> {
     match expression(text) {
         Err(problem) => Some(problem),
         Ok(expression) => match expression.value_type() {
+            ValueType::Scalar if per_instance => {
+                Some("is a scalar, which has no label per_instance; expected an instant vector".into())
+            }
             ValueType::Vector | ValueType::Scalar => None,
             ValueType::Matrix => {
                 Some("is a range of samples, expected an instant vector or a scalar, for example rate(…[1m])".into())

@@ -17,14 +17,7 @@ use super::finding::{Location, Position, Report, nearest};
 use super::is_name;
 
 /// Keys that are designed and not yet built, with the table that they stand in.
-const LATER: [(&str, &str); 6] = [
-    ("", "state"),
-    ("http", "socket"),
-    ("prometheus", "sigv4"),
-    ("policy", "schedule"),
-    ("policy", "fallback"),
-    ("policy", "for_each"),
-];
+const LATER: [(&str, &str); 4] = [("", "state"), ("http", "socket"), ("prometheus", "sigv4"), ("policy", "for_each")];
 
 /// A table whose keys are being read.
 pub(super) struct Table<'a> {
@@ -164,6 +157,12 @@ impl<'a> Field<'a> {
         number.filter(|number| holds(*number)).or_else(|| self.expected(expected))
     }
 
+    /// A percentage in quotes, such as "70%", as a share for which `holds`.
+    pub(super) fn percentage(&self, expected: &str, holds: impl Fn(f64) -> bool) -> Option<f64> {
+        let share = |text: &str| text.strip_suffix('%')?.trim().parse::<f64>().ok().map(|percent| percent / 100.0);
+        self.text_such(expected, |text| share(text).is_some_and(&holds)).and_then(share)
+    }
+
     /// A whole number in `range`.
     pub(super) fn integer(&self, range: RangeInclusive<u32>) -> Option<u32> {
         let integer = match self.value.kind {
@@ -204,11 +203,6 @@ impl<'a> Field<'a> {
         let problem = format!("expected one of {}, found {}", Words(words), Found(&self.value.kind));
         self.report.add(&self.location, &self.path, problem, nearest(text, known));
         None
-    }
-
-    /// True for exactly this word; no finding where it is something else.
-    pub(super) fn is_word(&self, word: &str) -> bool {
-        matches!(&self.value.kind, ValueKind::String(text) if text == word)
     }
 
     /// True for a text in quotes; no finding where it is something else.

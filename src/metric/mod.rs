@@ -118,8 +118,8 @@ impl Sources {
     /// Reads one source at `now`. It always answers, within the timeout of the source. The age is reported, not judged.
     pub async fn read(&self, source: &Source, now: Timestamp) -> Answer {
         let read = match source {
-            Source::Prometheus { query, .. } => match &self.prometheus {
-                Some(client) => client.read(query).await,
+            Source::Prometheus { query, per_instance } => match &self.prometheus {
+                Some(client) => client.read(query, per_instance.as_deref()).await,
                 None => Err(Answer::failed(Failure::Unreachable, "no [prometheus] is configured")),
             },
             Source::Exposition(scrape) => self.exposition.read(scrape, now).await,

@@ -18,6 +18,10 @@ use super::Capacity;
 /// Civil times near a change of the clocks can lie this much out of order.
 const CLOCK_CHANGE: Duration = Duration::from_hours(3);
 
+/// Longest cron expression in bytes; every minute by its own number fits. Of a much longer one the parser panics when it
+/// has to say what is wrong.
+const MAX_CRON: usize = 256;
+
 /// Bounds that hold in a window of time.
 #[derive(Clone, Debug)]
 pub struct Schedule {
@@ -57,6 +61,9 @@ impl Schedule {
     /// bounds until `min` and `max` are set.
     pub fn new(cron: &str, timezone: &str, duration: Duration) -> Result<Self, ScheduleError> {
         let timezone = TimeZone::get(timezone).map_err(|_| ScheduleError::TimeZone)?;
+        if cron.len() > MAX_CRON {
+            return Err(ScheduleError::Cron(format!("it is longer than {MAX_CRON} bytes")));
+        }
         // Its own word for a time zone stands where a sixth field would.
         let openings = if cron.split_whitespace().count() == 5 {
             cronexpr::parse_crontab(&format!("{cron} UTC")).map_err(|error| ScheduleError::Cron(cause(&error)))?
@@ -112,7 +119,7 @@ impl PartialEq for Schedule {
 
 /// The part of a parser's message that says what is wrong, on one line.
 fn cause(error: &impl fmt::Display) -> String {
-    error.to_string().lines().last().unwrap_or_default().trim().trim_start_matches("| ").to_owned()
+    error.to_string().lines().last().unwrap_or_default().trim_start_matches(['|', '^', ' ']).trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -174,7 +181,11 @@ mod tests {
     fn what_is_no_schedule_is_refused() {
         let refused = |cron, timezone| Schedule::new(cron, timezone, Duration::from_hours(1)).unwrap_err().to_string();
         assert!(refused("0 8 * *", "UTC").contains("five fields are needed"));
-        assert!(refused("0 25 * * *", "UTC").contains("expected five fields such as"));
+        assert!(
+            refused("0 25 * * *", "UTC").contains("(value must be in range 0..=23; found 25), expected five fields")
+        );
+        let long = format!("{}x * * * *", "1,".repeat(40_000));
+        assert!(refused(&long, "UTC").contains("longer than 256 bytes"));
         assert!(refused("0 8 * * *", "Mars/Olympus").contains("no time zone that this host knows"));
     }
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Identity, RequestBuilder, Url};
 
-use super::{Answer, SourceError, fetch};
+use self::reply::Instances;
+use super::fetch::{self, Reply};
+use super::{Answer, SourceError};
 use crate::observation::{Failure, Measurement};
 
 mod age;
@@ -85,22 +87,35 @@ impl Client {
         Ok(Self { http, query_url, timeout: settings.timeout, credentials: settings.credentials.clone() })
     }
 
-    /// The value of `query` and its age.
-    pub async fn read(&self, query: &str) -> Result<Measurement, Answer> {
-        let Some(age_query) = age::query(query)? else {
-            let number = fetch::within(self.timeout, self.ask(query)).await?;
-            return Ok(Measurement::of(number.value, None));
+    /// The value of `query`, or of each instance that the label `per_instance` tells from the others, and the age.
+    pub async fn read(&self, query: &str, per_instance: Option<&str>) -> Result<Measurement, Answer> {
+        let Some(label) = per_instance else {
+            let (number, age) = self.with_age(query, reply::number).await?;
+            return Ok(Measurement::of(number.value, age));
         };
-        // A value that failed needs no age, and an age that failed must not hide why the value did.
-        let both = async { tokio::try_join!(self.ask(query), async { Ok(self.ask(&age_query).await) }) };
-        let (number, newest) = fetch::within(self.timeout, both).await?;
-        let age = age::of(newest)?;
-        Ok(Measurement::of(number.value, Some(age)))
+        let (Instances { mean, reporting }, age) = self.with_age(query, |reply| reply::instances(reply, label)).await?;
+        Ok(Measurement::Instances { mean, reporting, age })
     }
 
-    async fn ask(&self, query: &str) -> Result<reply::Number, Answer> {
+    /// What `read` makes of the reply to `query`, and how old the samples behind it are.
+    async fn with_age<T>(
+        &self,
+        query: &str,
+        read: impl Fn(&Reply) -> Result<T, Answer>,
+    ) -> Result<(T, Option<Duration>), Answer> {
+        let Some(age_query) = age::query(query)? else {
+            return Ok((fetch::within(self.timeout, self.ask(query, read)).await?, None));
+        };
+        // A value that failed needs no age, and an age that failed must not hide why the value did.
+        let newest = async { Ok(self.ask(&age_query, reply::number).await) };
+        let both = async { tokio::try_join!(self.ask(query, read), newest) };
+        let (value, newest) = fetch::within(self.timeout, both).await?;
+        Ok((value, Some(age::of(newest)?)))
+    }
+
+    async fn ask<T>(&self, query: &str, read: impl Fn(&Reply) -> Result<T, Answer>) -> Result<T, Answer> {
         let request = self.http.post(self.query_url.clone()).form(&[("query", query)]);
-        reply::read(&fetch::fetch(self.authorize(request).await?).await?)
+        read(&fetch::fetch(self.authorize(request).await?).await?)
     }
 
     async fn authorize(&self, request: RequestBuilder) -> Result<RequestBuilder, Answer> {

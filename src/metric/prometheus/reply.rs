@@ -1,4 +1,6 @@
-//! The JSON of an instant query, as one number or why there is none.
+//! The JSON of an instant query, as one number or one of each instance, or why there is none.
+
+use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -13,6 +15,21 @@ pub(super) struct Number {
     pub at: f64,
     pub value: f64,
 }
+
+/// Several instances: the mean of their numbers, and how many gave one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Instances {
+    pub mean: f64,
+    /// At least one.
+    pub reporting: u32,
+}
+
+/// Most series that are taken for instances; no group is larger by far.
+const MAX_INSTANCES: usize = 10_000;
+
+/// What is asked of a query, as its details say.
+const ONE: &str = "one number";
+const EACH: &str = "one series for each instance";
 
 #[derive(Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
@@ -41,6 +58,8 @@ enum Data {
 
 #[derive(Deserialize)]
 struct Series {
+    #[serde(default, rename = "metric")]
+    labels: HashMap<String, String>,
     value: Option<Point>,
     /// A native histogram stands in the place of the value.
     histogram: Option<IgnoredAny>,
@@ -51,7 +70,69 @@ struct Series {
 struct Point(f64, String);
 
 /// The one number that `reply` holds.
-pub(super) fn read(reply: &Reply) -> Result<Number, Answer> {
+pub(super) fn number(reply: &Reply) -> Result<Number, Answer> {
+    let series = match data(reply)? {
+        Data::Scalar(point) => return parse(&point),
+        other => vector(other, ONE)?,
+    };
+    match series.as_slice() {
+        [] => Err(Answer::no_data("the query gives no series")),
+        [one] => point(one, ONE),
+        many => {
+            let count = many.len();
+            let detail = format!(
+                "the query gives {count} series, not one; where each is of an instance, per_instance names the label that \
+                 tells them apart"
+            );
+            Err(Answer::without_number(Measurement::ManySeries { count }, detail))
+        }
+    }
+}
+
+/// The numbers of the instances that `label` tells apart. One that gives no finite number has not reported.
+pub(super) fn instances(reply: &Reply, label: &str) -> Result<Instances, Answer> {
+    let series = vector(data(reply)?, EACH)?;
+    if series.is_empty() {
+        return Err(Answer::no_data("the query gives no series"));
+    }
+    if series.len() > MAX_INSTANCES {
+        let detail = format!("the query gives {} series, more than {MAX_INSTANCES} instances", series.len());
+        return Err(Answer::failed(Failure::TooLarge, detail));
+    }
+    apart(&series, label)?;
+    let mut finite = Vec::with_capacity(series.len());
+    for one in &series {
+        let Number { value, .. } = point(one, EACH)?;
+        finite.extend(Some(value).filter(|value| value.is_finite()));
+    }
+    mean(&finite).ok_or_else(|| Answer::without_number(Measurement::NotFinite, "no instance gives a finite number"))
+}
+
+fn mean(values: &[f64]) -> Option<Instances> {
+    let reporting = u32::try_from(values.len()).ok()?;
+    let mean = values.iter().sum::<f64>() / f64::from(reporting);
+    mean.is_finite().then_some(Instances { mean, reporting })
+}
+
+/// Every series is of an instance of its own.
+fn apart(series: &[Series], label: &str) -> Result<(), Answer> {
+    let mut names = HashSet::new();
+    for one in series {
+        // A label that is empty is the same as none.
+        let Some(name) = one.labels.get(label).filter(|name| !name.is_empty()) else {
+            return Err(Answer::failed(Failure::Malformed, format!("a series has no label \"{label}\"")));
+        };
+        if !names.insert(name) {
+            let count = series.iter().filter(|other| other.labels.get(label) == Some(name)).count();
+            let detail = format!("the query gives {count} series with {label}=\"{name}\", not one");
+            return Err(Answer::without_number(Measurement::ManySeries { count }, detail));
+        }
+    }
+    Ok(())
+}
+
+/// What a whole and successful answer holds.
+fn data(reply: &Reply) -> Result<Data, Answer> {
     let body = serde_json::from_slice::<Body>(&reply.body);
     if let Some(failure) = reply.failure() {
         return Err(refused(failure, reply.status.as_u16(), body.ok()));
@@ -59,7 +140,7 @@ pub(super) fn read(reply: &Reply) -> Result<Number, Answer> {
     match body {
         Ok(Body::Success { data, warnings, is_partial }) => {
             whole(&warnings, is_partial)?;
-            number(data)
+            Ok(data)
         }
         Ok(Body::Error { error }) => Err(Answer::failed(Failure::QueryRejected, error)),
         Err(error) => Err(Answer::failed(Failure::Malformed, format!("not an answer to a query: {error}"))),
@@ -85,25 +166,25 @@ fn whole(warnings: &[String], is_partial: bool) -> Result<(), Answer> {
     }
 }
 
-fn number(data: Data) -> Result<Number, Answer> {
-    let wrong_type = |what| Answer::failed(Failure::WrongType, format!("the query gives {what}, not one number"));
-    let mut series = match data {
-        Data::Scalar(point) => return parse(&point),
-        Data::Matrix(_) => return Err(wrong_type("a range of samples")),
-        Data::String(_) => return Err(wrong_type("a string")),
-        Data::Vector(series) => series,
-    };
-    let (count, last) = (series.len(), series.pop());
-    match last {
-        None => Err(Answer::no_data("the query gives no series")),
-        Some(_) if count > 1 => {
-            let detail = format!("the query gives {count} series, not one");
-            Err(Answer::without_number(Measurement::ManySeries { count }, detail))
-        }
-        Some(Series { value: Some(point), .. }) => parse(&point),
-        Some(Series { histogram: Some(_), .. }) => Err(wrong_type("a native histogram")),
-        Some(_) => Err(Answer::failed(Failure::Malformed, "the series has no value")),
+fn vector(data: Data, asked: &str) -> Result<Vec<Series>, Answer> {
+    match data {
+        Data::Vector(series) => Ok(series),
+        Data::Scalar(_) => Err(wrong_type("a scalar", asked)),
+        Data::Matrix(_) => Err(wrong_type("a range of samples", asked)),
+        Data::String(_) => Err(wrong_type("a string", asked)),
     }
+}
+
+fn point(series: &Series, asked: &str) -> Result<Number, Answer> {
+    match series {
+        Series { value: Some(point), .. } => parse(point),
+        Series { histogram: Some(_), .. } => Err(wrong_type("a native histogram", asked)),
+        _ => Err(Answer::failed(Failure::Malformed, "the series has no value")),
+    }
+}
+
+fn wrong_type(given: &str, asked: &str) -> Answer {
+    Answer::failed(Failure::WrongType, format!("the query gives {given}, not {asked}"))
 }
 
 fn parse(Point(at, value): &Point) -> Result<Number, Answer> {
