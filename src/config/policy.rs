@@ -38,17 +38,28 @@ struct Pace {
 impl Pace {
     const DEFAULT: Pace = Pace {
         stabilization: PerDirection { out: Duration::ZERO, inward: Duration::from_mins(5) },
-        cooldown: PerDirection { out: Duration::from_secs(30), inward: Duration::from_mins(5) },
+        cooldown: PerDirection { out: Duration::from_secs(30), inward: Duration::from_mins(1) },
         step: PerDirection {
             out: Some(StepLimit { percent: Some(100.0), count: Some(Capacity::new(4)), per: STEP_PERIOD }),
             inward: Some(StepLimit { percent: Some(20.0), count: None, per: STEP_PERIOD }),
         },
     };
 
+    /// `risk` knows how long to hold what it foretells, and its margin is for the whole need at once.
+    const RISK: Pace = Pace {
+        stabilization: PerDirection { out: Duration::ZERO, inward: Duration::from_mins(1) },
+        cooldown: PerDirection { out: Duration::from_secs(30), inward: Duration::from_mins(3) },
+        step: PerDirection {
+            out: Some(StepLimit { percent: Some(400.0), count: Some(Capacity::new(10)), per: STEP_PERIOD }),
+            inward: Some(StepLimit { percent: Some(50.0), count: None, per: STEP_PERIOD }),
+        },
+    };
+
     /// The default under the policy's own controller.
     const fn under(controller: &Controller) -> Self {
         match controller {
-            Controller::Pid(_) | Controller::Step(_) | Controller::Risk(_) => Self::DEFAULT,
+            Controller::Pid(_) | Controller::Step(_) => Self::DEFAULT,
+            Controller::Risk(_) => Self::RISK,
         }
     }
 }
