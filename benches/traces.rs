@@ -1,6 +1,7 @@
 //! What controllers cost, and at what risk, on recorded workloads: `cargo bench --bench traces -- [--peers] [FOLDER]`.
 //!
-//! Prints tables and judges nothing. The folder holds traces as `tests/traces/` does, which is the default.
+//! Setpoint's controllers run with the defaults that a configuration gives them, through the code that runs live. After
+//! them, what a latency of 500 ms comes to that is kept by the load it was seen to bear. Prints tables and judges nothing. The folder holds traces as `tests/traces/` does, which is the default.
 //! With `--peers`, other autoscalers are compared also, each with its defaults.
 
 use std::fs;
@@ -9,16 +10,14 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::Context;
-use setpoint::policy::{Capacity, Policy};
+use setpoint::config;
+use setpoint::policy::{Capacity, Metric, MetricKind, Policy};
 use setpoint::simulation::bound::{self, Terms};
 use setpoint::simulation::peers::HorizontalPodAutoscaler;
-use setpoint::simulation::queue::INSTANCE_RATE;
+use setpoint::simulation::queue::{INSTANCE_RATE, OBJECTIVE};
 use setpoint::simulation::reference::{self, Settings};
 use setpoint::simulation::score::{Score, Tally};
-use setpoint::simulation::trace::{Demand, Trace};
-
-#[path = "../tests/fixture/mod.rs"]
-mod fixture;
+use setpoint::simulation::trace::{CEILING, Demand, Trace};
 
 /// Instances that the mean of every trace needs.
 const MEAN_NEED: f64 = 20.0;
@@ -51,11 +50,16 @@ enum Controller {
 
 type Named = (&'static str, Controller);
 
-fn controllers(peers: bool) -> Vec<Named> {
-    let ours = [("pid 0.70", pid(0.70)), ("pid 0.80", pid(0.80))];
+fn controllers(peers: bool) -> anyhow::Result<Vec<Named>> {
+    let ours = [
+        ("pid 0.70", policy("pid", 0.70)?),
+        ("pid 0.80", policy("pid", 0.80)?),
+        ("risk 1 %", policy("risk", CEILING)?),
+        ("p99 by load", inverted()?),
+    ];
     let ours = ours.into_iter().map(|(name, policy)| (name, Controller::Ours(Box::new(policy))));
     let theirs = [("HPA 0.70", Controller::Hpa(0.70))];
-    ours.chain(theirs.into_iter().filter(|_| peers)).collect()
+    Ok(ours.chain(theirs.into_iter().filter(|_| peers)).collect())
 }
 
 impl Controller {
@@ -82,12 +86,36 @@ impl Controller {
     }
 }
 
-/// `pid` as it is by default, with this target.
-fn pid(target: f64) -> Policy {
-    let mut policy = fixture::policy();
-    policy.controller = fixture::pid(1.0, BOOT.as_secs_f64() / 2.0);
-    policy.metrics[0].target = target;
-    policy
+/// What a configuration gives with this controller and target, and nothing else.
+fn policy(controller: &str, target: f64) -> anyhow::Result<Policy> {
+    let text = format!(
+        r#"
+        [prometheus]
+        url = "http://127.0.0.1"
+        [[policy]]
+        name = "{controller}"
+        asg = "{controller}"
+        mode = "active"
+        min = 1
+        max = 1
+        controller = {{ kind = "{controller}" }}
+        [[policy.metric]]
+        name = "utilization"
+        kind = "utilization"
+        query = "utilization"
+        target = {target}
+        "#
+    );
+    let config = config::parse("the bench", &text, [])?;
+    config.policies.into_iter().next().context("a policy went in")
+}
+
+/// `pid` that is to keep 500 ms, beside a utilization whose own target leaves it the word.
+fn inverted() -> anyhow::Result<Policy> {
+    let mut policy = policy("pid", CEILING)?;
+    let utilization = policy.metrics[0].clone();
+    policy.metrics.push(Metric { name: "p99".into(), kind: MetricKind::Latency, target: OBJECTIVE, ..utilization });
+    Ok(policy)
 }
 
 fn main() -> anyhow::Result<()> {
@@ -96,7 +124,7 @@ fn main() -> anyhow::Result<()> {
     if !arguments.iter().any(|argument| argument == "--bench") {
         return Ok(());
     }
-    let controllers = controllers(arguments.iter().any(|argument| argument == "--peers"));
+    let controllers = controllers(arguments.iter().any(|argument| argument == "--peers"))?;
     let folder = arguments.into_iter().find(|argument| !argument.starts_with("--"));
     let folder = folder.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traces"), PathBuf::from);
     let rows = at_once(read(&folder)?, |(name, trace)| format!("| {name} |{}", compare(&controllers, &trace)));

@@ -316,7 +316,10 @@ pub(crate) fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) 
 }
 
 #[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
-fn optional_seconds<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn optional_seconds<S: serde::Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     duration.map(|d| d.as_secs_f64()).serialize(serializer)
 }
 

@@ -176,6 +176,19 @@ fn risk_keeps_more_in_hand_the_less_is_accepted() {
 }
 
 #[test]
+fn one_absurd_sample_does_not_spoil_the_choice_of_a_day() {
+    let absurd = |second: i64| if second == 3600 { 1e300 } else { 18.0 };
+    let mut fleet = Fleet::new(Policy { metrics: vec![metric("m", MetricKind::Total, 1.0)], ..risk(0.01) });
+    fleet.group = group(25);
+    for second in (0..12 * 3600).step_by(15) {
+        fleet.at(second).sees(value(absurd(second)));
+        fleet.applied(Outcome::Applied);
+        fleet.settle_in();
+    }
+    assert!((19..=21).contains(&fleet.group.desired.get()), "{}", fleet.group.desired);
+}
+
+#[test]
 fn risk_never_asks_for_less_than_is_needed_now() {
     let ramp = |second: i64| 5.0 + f64::from(i32::try_from(second).unwrap()) / 300.0;
     for (at, capacity) in (0..).zip(followed(risk(0.2), ramp)) {

@@ -1,13 +1,14 @@
 //! The record of one evaluation: what the log line, the API, the web page and `explain` all show.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::reason::Reason;
-use crate::observation::Observation;
+use crate::observation::{Observation, optional_seconds};
 use crate::policy::{Capacity, MAX_METRICS};
 
 /// Stages of a decision.
@@ -108,6 +109,9 @@ pub struct Evaluation {
     pub at: Timestamp,
     /// What was seen.
     pub observation: Observation,
+    /// Launch to serving, as it was taken for: given, learned or assumed. `None` when the group is unknown.
+    #[serde(serialize_with = "optional_seconds")]
+    pub boot_time: Option<Duration>,
     /// What each valid metric asks for.
     pub recommendations: ArrayVec<Recommendation, MAX_METRICS>,
     /// Each stage's numbers; empty when the group is unknown.

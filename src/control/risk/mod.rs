@@ -17,6 +17,7 @@ use self::errors::Errors;
 use self::past::Past;
 use super::window::Highest;
 use crate::observation::elapsed;
+use crate::policy::Capacity;
 
 /// Samples are no closer than this, however short the interval, so that memory is bounded.
 const LEAST_SPACING: Duration = Duration::from_secs(15);
@@ -291,6 +292,8 @@ impl Population {
 /// What `demand` (instances' worth of work at the ceiling; finite, not negative) will need. `over` says that the ceiling
 /// is exceeded now.
 pub(super) fn need(terms: &Terms, memory: &mut Option<RiskMemory>, demand: f64, over: bool, now: Timestamp) -> Need {
+    // No more than can be asked for: one absurd number must not spoil the sums of a day.
+    let demand = demand.min(Capacity::MAX.as_f64());
     let first = memory.is_none();
     let memory = memory.get_or_insert_with(|| RiskMemory::new(terms.share, now));
     // Half a second early is on time: cycles start when a timer says so.

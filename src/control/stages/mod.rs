@@ -37,6 +37,7 @@ pub fn evaluate(
         policy: policy.name.clone(),
         at: now,
         observation: seen.clone(),
+        boot_time: None,
         recommendations: ArrayVec::new(),
         stages: ArrayVec::new(),
         decision: Decision::Hold,
@@ -49,6 +50,7 @@ pub fn evaluate(
     state.see(policy, group, now, LEAST_PATIENCE.max(policy.interval * 3));
     let bounds = Bounds::at(policy, group, seen.ordered, &mut state, now);
     let boot_time = policy.boot_time.or(state.boots.typical()).unwrap_or(DEFAULT_BOOT_TIME);
+    evaluation.boot_time = Some(boot_time);
     let view = View { policy, group, seen, now, bounds, boot_time };
     let mut ladder = Ladder { evaluation: &mut evaluation, capacity: group.desired };
     view.descend(&mut ladder, &mut state);
