@@ -217,11 +217,17 @@ pub enum Adjustment {
     Count(Capacity),
 }
 
-/// What the owner of a `risk` policy accepts.
+/// What the owner of a `risk` policy accepts; one percent of the time where nothing is said.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Risk {
     /// Share of time that may be over the target, `0 < share <= 0.2`.
     pub share: f64,
+}
+
+impl Default for Risk {
+    fn default() -> Self {
+        Self { share: 0.01 }
+    }
 }
 
 /// What to run on after every metric has been gone for a while.

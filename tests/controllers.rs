@@ -140,8 +140,13 @@ fn a_metric_may_have_a_controller_of_its_own() {
 /// Six hours of `demand` (busy instances at a second) under `policy`, where capacity is there at once; returns every
 /// desired capacity.
 fn followed(policy: Policy, demand: impl Fn(i64) -> f64) -> Vec<u32> {
+    follow(policy, 18, demand)
+}
+
+/// The same from a fleet of `size`.
+fn follow(policy: Policy, size: u32, demand: impl Fn(i64) -> f64) -> Vec<u32> {
     let mut fleet = Fleet::new(policy);
-    fleet.group = group(20);
+    fleet.group = group(size);
     let mut capacities = Vec::new();
     for second in (0..6 * 3600).step_by(15) {
         let busy = demand(second) / fleet.group.desired.as_f64();
@@ -164,6 +169,7 @@ fn risk(share: f64) -> Policy {
 fn risk_starts_with_a_common_margin_and_learns_that_a_constant_load_needs_less() {
     let capacities = followed(risk(0.01), |_| 18.0);
     assert_eq!(capacities[0], 28, "18 busy at a target of about 65 %");
+    assert_eq!(follow(risk(0.01), 24, |_| 18.0)[0], 24, "but a fleet that runs well is left alone");
     assert_eq!(*capacities.last().unwrap(), 22, "18 / (0.97 × 0.9) and 2 %, within the 8 % that scale-in must save");
     assert!(capacities.is_sorted_by(|a, b| a >= b), "{capacities:?}");
 }
@@ -204,18 +210,18 @@ fn latency_is_kept_by_the_load_that_it_was_seen_to_bear() {
     both.tolerance = PerDirection { out: 0.0, inward: 0.0 };
     let latency = |load: f64| 0.1 + 0.07 / (1.0 - load.min(0.99));
     let mut fleet = Fleet::new(both);
-    let mut load = 0.0;
     fleet.group = group(100);
     for second in (0..24 * 3600).step_by(15) {
         // Demand goes up and down, so that there is a curve to be seen.
-        let busy = 50.0 + 20.0 * f64::from(i32::try_from(second).unwrap() / 600).sin();
-        load = busy / fleet.group.desired.as_f64();
+        let busy = 50.0 + 5.0 * (f64::from(i32::try_from(second).unwrap()) / 50.0).sin();
+        let load = busy / fleet.group.desired.as_f64();
         fleet.at(second).sees_all(&[value(load), value(latency(load))]);
         fleet.applied(Outcome::Applied);
         fleet.settle_in();
     }
     // 0.9 × 500 ms is met at a load of 0.8.
-    assert!((0.75..0.82).contains(&load), "{load}");
+    let ceiling = fleet.ceiling().unwrap();
+    assert!((0.75..0.82).contains(&ceiling), "{ceiling}");
 }
 
 #[test]

@@ -8,7 +8,6 @@ use super::table::{Field, Table};
 use crate::policy::{Adjustment, Band, Bands, Capacity, Controller, Gains, Risk};
 
 const LEADS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
-const RISK: f64 = 0.01;
 /// Most bands on one side of the target.
 const MAX_BANDS: usize = 8;
 /// A band that begins further out is a percentage that was meant for a share.
@@ -48,7 +47,9 @@ pub(super) fn controller(table: &Table) -> Option<Controller> {
     let [above, below] = ["above", "below"].map(|key| own(key, Kind::Step));
     match kind? {
         Kind::Pid => Some(Controller::Pid(gains(kp.as_ref(), ki.as_ref(), kd.as_ref()))),
-        Kind::Risk => share.map_or(Some(RISK), |f| risk(&f)).map(|share| Controller::Risk(Risk { share })),
+        Kind::Risk => {
+            share.map_or(Some(Risk::default().share), |f| risk(&f)).map(|share| Controller::Risk(Risk { share }))
+        }
         Kind::Step if above.is_none() && below.is_none() => {
             table.wrong("has no bands, expected above, below or both");
             None

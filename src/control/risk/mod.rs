@@ -34,9 +34,11 @@ const FIRST_CHOICE: usize = 2;
 
 /// Samples between two looks at the quantiles and the choice.
 const REFRESH: u32 = 40;
-/// The margin at the start, and how long it is blended out. Against the ceiling it makes a target of about 70 %.
+/// The margin at the start, unless the group runs well with less. Against the ceiling it makes a target of about 70 %.
 const FIRST_MARGIN: f64 = 0.35;
-const FIRST_LOOSE_MARGIN: f64 = 0.20;
+/// The same at several times the accepted share, relative to that.
+const LOOSE: f64 = 0.57;
+/// How long it is blended out.
 const BLEND: Duration = Duration::from_hours(4);
 const MARGINS: (f64, f64) = (0.02, 9.0);
 /// Whole instances and the noise within a sample need this much of the ceiling.
@@ -70,6 +72,17 @@ pub(super) struct Terms {
     pub interval: Duration,
 }
 
+/// What there is to do now, and what for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    /// Instances' worth of work at the ceiling; finite, not negative.
+    pub demand: f64,
+    /// The ceiling is exceeded.
+    pub over: bool,
+    /// Desired capacity.
+    pub desired: Capacity,
+}
+
 /// What is foretold to be needed, in instances before rounding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Need {
@@ -93,6 +106,8 @@ pub(super) struct RiskMemory {
     chosen: usize,
     /// The share of time that is aimed at, so that the accepted one comes out.
     aim: f64,
+    /// The margin at the start.
+    first: f64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -112,7 +127,7 @@ struct Candidate {
     since: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Population {
     errors: Errors,
     /// Fading sums: of the values, and of their upward moves.
@@ -121,18 +136,6 @@ struct Population {
     /// As of the last refresh.
     strict: f64,
     loose: f64,
-}
-
-impl Default for Population {
-    fn default() -> Self {
-        Self {
-            errors: Errors::default(),
-            capacity: 0.0,
-            launched: 0.0,
-            strict: FIRST_MARGIN,
-            loose: FIRST_LOOSE_MARGIN,
-        }
-    }
 }
 
 impl Terms {
@@ -147,17 +150,20 @@ impl Terms {
 }
 
 impl RiskMemory {
-    fn new(share: f64, now: Timestamp) -> Self {
+    fn new(share: f64, first: f64, now: Timestamp) -> Self {
+        let population = || Population { strict: first, loose: first * LOOSE, ..Population::default() };
+        let candidate = || Candidate { populations: [population(), population()], ..Candidate::default() };
         Self {
             since: now,
             sampled: now,
             samples: 0,
             past: Past::default(),
             highest: Highest::default(),
-            candidates: Box::new(std::array::from_fn(|_| Candidate::default())),
+            candidates: Box::new(std::array::from_fn(|_| candidate())),
             foretold: VecDeque::new(),
             chosen: FIRST_CHOICE,
             aim: share,
+            first,
         }
     }
 
@@ -224,7 +230,7 @@ impl RiskMemory {
         let faded = (-terms.spacing().as_secs_f64() * f64::from(REFRESH) / DAY.as_secs_f64()).exp();
         let loose = (self.aim * LOOSER).min(0.5);
         for candidate in self.candidates.iter_mut() {
-            candidate.refresh(self.aim, loose, blend);
+            candidate.refresh((self.aim, self.first), (loose, self.first * LOOSE), blend);
             candidate.fade(faded);
         }
         let launch = terms.boot_time.as_secs_f64() / terms.spacing().as_secs_f64();
@@ -253,17 +259,19 @@ impl RiskMemory {
 }
 
 impl Candidate {
-    fn refresh(&mut self, aim: f64, looser: f64, blend: f64) {
+    /// Takes the margins anew, each for a share of time that may exceed it, from what was known at first and since.
+    fn refresh(&mut self, strict: (f64, f64), loose: (f64, f64), blend: f64) {
         let [normal, low] = &self.populations;
         let margins = |own: &Population, other: &Population| {
             let other = (own.errors.total() < POPULATION).then_some(&other.errors);
             let known = own.errors.total() + other.map_or(0.0, Errors::total) > 0.0;
-            let blended = |tail, first| {
+            let blended = |(tail, first)| {
                 let (least, most) = MARGINS;
                 let margin = if known { own.errors.exceeded_by(other, tail).clamp(least, most) } else { first };
-                blend * first + (1.0 - blend) * margin
+                // That more is needed is believed at once; that less will do, only in time.
+                margin.max(blend * first + (1.0 - blend) * margin)
             };
-            (blended(aim, FIRST_MARGIN), blended(looser, FIRST_LOOSE_MARGIN))
+            (blended(strict), blended(loose))
         };
         let found = [margins(normal, low), margins(low, normal)];
         for (population, (strict, loose)) in self.populations.iter_mut().zip(found) {
@@ -289,13 +297,16 @@ impl Population {
     }
 }
 
-/// What `demand` (instances' worth of work at the ceiling; finite, not negative) will need. `over` says that the ceiling
-/// is exceeded now.
-pub(super) fn need(terms: &Terms, memory: &mut Option<RiskMemory>, demand: f64, over: bool, now: Timestamp) -> Need {
+/// What the load of now will need. A group that runs well with less than the first margin goes on so, so that a restart
+/// changes nothing.
+pub(super) fn need(terms: &Terms, memory: &mut Option<RiskMemory>, load: Load, now: Timestamp) -> Need {
+    let Load { demand, over, desired } = load;
     // No more than can be asked for: one absurd number must not spoil the sums of a day.
     let demand = demand.min(Capacity::MAX.as_f64());
     let first = memory.is_none();
-    let memory = memory.get_or_insert_with(|| RiskMemory::new(terms.share, now));
+    let running = desired.as_f64() * USABLE / demand.max(LEAST) - 1.0;
+    let margin = if over { FIRST_MARGIN } else { running.clamp(USABLE - 1.0, FIRST_MARGIN) };
+    let memory = memory.get_or_insert_with(|| RiskMemory::new(terms.share, margin, now));
     // Half a second early is on time: cycles start when a timer says so.
     if first || elapsed(memory.sampled, now) + Duration::from_millis(500) >= terms.spacing() {
         memory.sample(terms, demand, over, now);

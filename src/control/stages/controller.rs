@@ -7,7 +7,7 @@ use crate::control::evaluation::Recommendation;
 use crate::control::latency::{self, Surroundings};
 use crate::control::pid::{self, Law, Limits};
 use crate::control::reason::{Direction, Reason};
-use crate::control::risk::{self, Terms};
+use crate::control::risk::{self, Load, Terms};
 use crate::control::state::{ControllerState, MetricState, PROBE_REST};
 use crate::control::step;
 use crate::observation::{DEFAULT_WARM_UP, elapsed};
@@ -60,8 +60,7 @@ fn recommend_one(
     signal: &Signal,
 ) -> (Recommendation, f64, Reason) {
     let probe = probe(view, state, signal);
-    let scatter = scatter(view, state, signal);
-    let (asked, ceiling) = ask(view, state, signals, signal);
+    let Ask { instances: asked, scatter, ceiling } = ask(view, state, signals, signal);
     // Rounded before the larger is taken: `max` would hide a number that is none.
     let rounded = Capacity::ceil(asked).unwrap_or(view.group.desired).max(probe.unwrap_or_default());
     let capacity = asked.max(probe.map_or(0.0, Capacity::as_f64));
@@ -76,57 +75,63 @@ fn recommend_one(
     (Recommendation { metric, value, target, demand: signal.demand, ceiling, capacity, rounded }, scatter, reason)
 }
 
-fn controller_of<'a>(view: &View<'a>, signal: &Signal<'a>) -> &'a Controller {
-    signal.metric.controller.as_ref().unwrap_or(&view.policy.controller)
+/// What one metric asks for.
+struct Ask {
+    /// Before rounding.
+    instances: f64,
+    /// How much of it may be noise, as a share.
+    scatter: f64,
+    /// Of a latency: the learned load at which it meets its target.
+    ceiling: Option<f64>,
 }
 
-/// How much of what a metric asks for may be noise. A band of the owner's is meant as it stands, and the margin of `risk`
-/// covers noise already, up to its own rarest half.
-fn scatter(view: &View, state: &mut ControllerState, signal: &Signal) -> f64 {
-    let (Some(demand), Some(memory)) = (signal.demand, state.metrics.get_mut(signal.index)) else { return 0.0 };
-    let scatter = memory.scatter.see(demand, view.now);
-    match controller_of(view, signal) {
-        Controller::Pid(_) => scatter,
-        Controller::Risk(_) => scatter / 2.0,
-        Controller::Step(_) => 0.0,
-    }
-}
-
-/// The capacity that one metric asks for, before rounding, and the learned load at which a latency meets its target.
-fn ask(view: &View, state: &mut ControllerState, signals: &Signals, signal: &Signal) -> (f64, Option<f64>) {
-    let desired = view.group.desired;
-    let controller = controller_of(view, signal);
-    let Some(memory) = state.metrics.get_mut(signal.index) else { return (desired.as_f64(), None) };
-    if let Controller::Step(bands) = controller {
-        return (step::ask(bands, signal.ratio, view.group), None);
-    }
-    if let Some(demand) = signal.demand {
-        return (by_demand(view, memory, controller, demand, signal.ratio), None);
-    }
-    let inverted = invert(view, memory, signals, signal);
-    let by_demand = inverted.map(|(demand, _)| by_demand(view, memory, controller, demand, signal.ratio));
-    let around = Surroundings { desired, warm: view.group.warm, by_demand };
-    let asked = latency::ask(signal.value, signal.metric.target, around);
-    (asked, inverted.map(|(_, ceiling)| ceiling))
-}
-
-fn by_demand(view: &View, memory: &mut MetricState, controller: &Controller, demand: f64, ratio: f64) -> f64 {
-    let desired = view.group.desired;
-    match controller {
-        Controller::Pid(Gains { kp, ki, kd }) => {
-            let kd = kd.unwrap_or(view.boot_time.as_secs_f64() / 2.0);
-            let limits = Limits { min: view.bounds.min, max: view.bounds.max };
-            pid::ask(Law { kp: *kp, ki: *ki, kd }, limits, &mut memory.pid, demand, desired, view.now)
+fn ask(view: &View, state: &mut ControllerState, signals: &Signals, signal: &Signal) -> Ask {
+    let plain = |instances| Ask { instances, scatter: 0.0, ceiling: None };
+    let Some(memory) = state.metrics.get_mut(signal.index) else { return plain(view.group.desired.as_f64()) };
+    match signal.metric.controller.as_ref().unwrap_or(&view.policy.controller) {
+        // A band of the owner's is meant as it stands.
+        Controller::Step(bands) => plain(step::ask(bands, signal.ratio, view.group)),
+        Controller::Pid(gains) if let Some(demand) = signal.demand => {
+            let scatter = memory.scatter.see(demand, view.now);
+            Ask { scatter, ..plain(by_gains(view, memory, *gains, demand)) }
         }
-        Controller::Risk(Risk { share }) => {
-            let warm_up = view.policy.warm_up.unwrap_or(DEFAULT_WARM_UP);
-            let terms = Terms { share: *share, boot_time: view.boot_time, warm_up, interval: view.policy.interval };
-            let need = risk::need(&terms, &mut memory.risk, demand, ratio > 1.0, view.now);
-            // More only where noise does not explain it; less as it comes, since tolerance judges that.
-            let short = Capacity::ceil(need.loose).is_none_or(|least| least > desired);
-            if short { need.strict } else { need.strict.min(desired.as_f64()) }
-        }
-        Controller::Step(_) => demand,
+        Controller::Risk(risk) if let Some(demand) = signal.demand => by_risk(view, memory, *risk, demand, signal),
+        Controller::Pid(_) => by_latency(view, memory, signals, signal, Risk::default()),
+        Controller::Risk(risk) => by_latency(view, memory, signals, signal, *risk),
+    }
+}
+
+fn by_gains(view: &View, memory: &mut MetricState, gains: Gains, demand: f64) -> f64 {
+    let kd = gains.kd.unwrap_or(view.boot_time.as_secs_f64() / 2.0);
+    let limits = Limits { min: view.bounds.min, max: view.bounds.max };
+    let law = Law { kp: gains.kp, ki: gains.ki, kd };
+    pid::ask(law, limits, &mut memory.pid, demand, view.group.desired, view.now)
+}
+
+/// Keeps the share of time in which `demand` exceeds what serves it.
+fn by_risk(view: &View, memory: &mut MetricState, risk: Risk, demand: f64, signal: &Signal) -> Ask {
+    let desired = view.group.desired;
+    let warm_up = view.policy.warm_up.unwrap_or(DEFAULT_WARM_UP);
+    let terms = Terms { share: risk.share, boot_time: view.boot_time, warm_up, interval: view.policy.interval };
+    let need = risk::need(&terms, &mut memory.risk, Load { demand, over: signal.ratio > 1.0, desired }, view.now);
+    // More only where noise does not explain it; less as it comes, since tolerance judges that.
+    let short = Capacity::ceil(need.loose).is_none_or(|least| least > desired);
+    let instances = if short { need.strict } else { need.strict.min(desired.as_f64()) };
+    // The margin covers noise already, up to its own rarest half.
+    Ask { instances, scatter: memory.scatter.see(demand, view.now) / 2.0, ceiling: None }
+}
+
+/// Keeps the load that a latency was seen to bear, where a metric tells the load; that load is a ceiling, so `risk` is the
+/// law, whatever rules the other metrics.
+fn by_latency(view: &View, memory: &mut MetricState, signals: &Signals, signal: &Signal, risk: Risk) -> Ask {
+    let by_load = invert(view, memory, signals, signal)
+        .map(|(demand, ceiling)| Ask { ceiling: Some(ceiling), ..by_risk(view, memory, risk, demand, signal) });
+    let by_demand = by_load.as_ref().map(|ask| ask.instances);
+    let around = Surroundings { desired: view.group.desired, warm: view.group.warm, by_demand };
+    let instances = latency::ask(signal.value, signal.metric.target, around);
+    match by_load {
+        Some(by_load) => Ask { instances, ..by_load },
+        None => Ask { instances, scatter: 0.0, ceiling: None },
     }
 }
 
