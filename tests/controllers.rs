@@ -80,8 +80,10 @@ fn missing_instances_count_as_in_kubernetes_hpa() {
     // The missing never turn more into less, nor less into more: 0.6 on 5 of 10 is 6 at most and 10 is asked.
     check(10, 0.6, 5, 10);
     check(10, 0.45, 9, 10);
-    // Instances that report and are not in service add nothing.
-    check(10, 0.8, 12, 16);
+    // What is reported is work to be done, whoever does it: 12 × 1.6.
+    check(10, 0.8, 12, 20);
+    // And what boots and reports idleness takes none away from those that work: 13 × 0.77 ÷ 0.5 is that of ten at 1.0.
+    check(10, 10.0 / 13.0, 13, 20);
 }
 
 #[test]

@@ -329,13 +329,17 @@ fn one_absurd_sample_spoils_nothing() {
 }
 
 #[test]
-fn those_that_warm_up_count_half() {
+fn those_that_warm_up_count_for_most_of_what_is_needed_and_half_of_what_may_go() {
     let mut rules = policy();
     rules.max = Capacity::new(100);
     let mut fleet = Fleet::new(rules);
     fleet.group = group(20);
     fleet.group.warm = Capacity::new(10);
-    assert_eq!(fleet.at(0).sees(value(0.94)), 21, "fifteen instances' worth at 0.94");
+    assert_eq!(fleet.at(0).sees(value(0.94)), 25, "eighteen instances' worth at 0.94");
+    fleet.at(15).sees(value(0.35));
+    assert_eq!(fleet.recommended(), 8, "fifteen at 0.35");
+    fleet.group.warm = Capacity::ZERO;
+    assert_eq!(fleet.at(60).sees(value(0.94)), 27, "where all of them warm up, nobody is there to compare them with");
 }
 
 #[test]

@@ -91,6 +91,7 @@ Policy web at 2026-11-23 02:58:50 UTC
     p99 has no valid value: no data
   controller                      4              6
     cpu at 0.900 against 0.700 asks for 6
+  floors                          6              6
   tolerance                       6              6
   stabilization                   6              6
   step                            6              6

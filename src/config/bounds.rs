@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::table::{Field, Table};
-use crate::policy::{Capacity, Fallback, Metric, MetricKind, Schedule, ScheduleError};
+use crate::policy::{Capacity, Fallback, Metric, MetricKind, Schedule, ScheduleError, Source};
 
 /// Most schedules that one policy may have, so that an evaluation has a bound.
 const MAX_SCHEDULES: usize = 32;
@@ -26,8 +26,12 @@ pub(super) struct Bounds {
 /// Reads `min` and `max` of a policy with these metrics.
 pub(super) fn bounds(table: &Table, metrics: Option<&[Metric]>) -> Bounds {
     let max = table.need("max", "the most instances").and_then(|f| capacity(&f, 1));
-    let has_total = |metrics: &[Metric]| metrics.iter().any(|metric| metric.kind == MetricKind::Total);
-    let zero_is_final = metrics.is_some_and(|metrics| !has_total(metrics));
+    // With one series an instance, there is none without instances.
+    let speaks = |metric: &Metric| {
+        let per_instance = matches!(metric.source, Source::Prometheus { per_instance: Some(_), .. });
+        metric.kind == MetricKind::Total && !per_instance
+    };
+    let zero_is_final = metrics.is_some_and(|metrics| !metrics.iter().any(speaks));
     let min = table.need("min", "the least instances").and_then(|f| min(&f, max, zero_is_final));
     Bounds { min, max, zero_is_final }
 }
@@ -44,7 +48,7 @@ fn min(field: &Field, max: Option<Capacity>, zero_is_final: bool) -> Option<Capa
     if min == Capacity::ZERO && zero_is_final {
         field.wrong::<()>(
             "is 0, and without instances no metric of this policy has a value, so the group would never come back; \
-             expected at least 1, or a metric of kind \"total\"",
+             expected at least 1, or a metric of kind \"total\" without per_instance",
         );
     }
     Some(min)

@@ -45,6 +45,10 @@ impl BootTimes {
         if let Some(before) = known {
             self.arrive(group.in_service.minus(before), now);
         }
+        // What waits because AWS can't launch says nothing about how long a launch takes.
+        if group.launch_failure.is_some() || group.suspended.launch {
+            self.waiting.iter_mut().for_each(|batch| batch.since = None);
+        }
         let missing = group.desired.minus(group.in_service);
         self.cancel(self.waiting().minus(missing));
         let new = missing.minus(self.waiting());

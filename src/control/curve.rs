@@ -27,8 +27,9 @@ const MOST: f64 = 0.93;
 const AIM: f64 = 0.9;
 /// More counts as this many times the target: an outage is no point on the curve.
 const CAP: f64 = 2.0;
-/// How far beyond the highest load seen.
-const BEYOND: f64 = 0.04;
+/// How far beyond the highest load seen. That lies below the ceiling by the margin that is kept in hand, so that with less
+/// the ceiling would never rise.
+const BEYOND: f64 = 0.08;
 /// The most that a refresh moves.
 const UP: f64 = 0.01;
 const DOWN: f64 = 0.03;

@@ -14,8 +14,8 @@ use crate::policy::{Capacity, MAX_METRICS};
 /// Stages of a decision.
 pub const STAGES: usize = 10;
 
-/// Most reasons of one evaluation: two a metric, and every stage and guard once, with room to spare.
-pub const MAX_REASONS: usize = 3 * MAX_METRICS;
+/// Most reasons of one evaluation: three a metric, and every stage and guard once, with room to spare.
+pub const MAX_REASONS: usize = 4 * MAX_METRICS;
 
 /// What to do with the desired capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -45,6 +45,8 @@ pub struct Recommendation {
     pub demand: Option<f64>,
     /// Of a latency beside a metric that tells the load: the load (0..1) at which it is thought to meet its target.
     pub ceiling: Option<f64>,
+    /// Of `risk`: the share that is kept in hand beyond what is foretold, learned from what that was wrong by.
+    pub margin: Option<f64>,
     /// Instances, before rounding.
     pub capacity: f64,
     /// Instances.

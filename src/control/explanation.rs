@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::evaluation::{Decision, Evaluation, Recommendation, Stage, StatedReason};
+use super::number::Number;
 use crate::observation::{GroupStatus, Measurement, Override};
 use crate::policy::{MAX_METRICS, MetricKind};
 
@@ -133,10 +134,17 @@ fn measured(f: &mut fmt::Formatter<'_>, subject: &Subject, seen: Option<&Measure
 }
 
 fn recommended(f: &mut fmt::Formatter<'_>, recommendation: &Recommendation) -> fmt::Result {
-    let Recommendation { metric, demand, capacity, rounded, .. } = recommendation;
+    let Recommendation { metric, demand, capacity, rounded, ceiling, margin, .. } = recommendation;
     let demand = demand.map_or_else(|| "-".to_owned(), |demand| Number(demand).to_string());
     head(f, metric)?;
-    writeln!(f, " {demand:>14} {:>14} {rounded:>12}", Number(*capacity).to_string())
+    writeln!(f, " {demand:>14} {:>14} {rounded:>12}", Number(*capacity).to_string())?;
+    if let Some(ceiling) = ceiling {
+        lines(f, 4, &format!("It is thought to meet its target up to a load of {:.0} %.", ceiling * 100.0))?;
+    }
+    margin.map_or(Ok(()), |margin| {
+        let sentence = format!("{:.0} % is kept beyond what is foretold, from what that was wrong by.", margin * 100.0);
+        lines(f, 4, &sentence)
+    })
 }
 
 /// The name at the beginning of a row.
@@ -167,19 +175,6 @@ impl Display for Verdict {
             Decision::Hold => f.write_str("hold"),
             Decision::Scale { from, to } if to > from => write!(f, "scale out from {from} to {to}"),
             Decision::Scale { from, to } => write!(f, "scale in from {from} to {to}"),
-        }
-    }
-}
-
-/// A measured number with the digits that a reader needs.
-struct Number(f64);
-
-impl Display for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.abs() {
-            size if size < 10.0 => write!(f, "{:.3}", self.0),
-            size if size < 1e9 => write!(f, "{:.1}", self.0),
-            _ => write!(f, "{:.3e}", self.0),
         }
     }
 }

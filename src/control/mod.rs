@@ -10,6 +10,7 @@ mod evaluation;
 mod explanation;
 mod latency;
 mod noise;
+mod number;
 mod pid;
 mod reason;
 mod risk;

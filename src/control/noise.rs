@@ -31,7 +31,9 @@ impl Scatter {
     /// Takes `demand` in, and returns the standard deviation around its course, as a share of demand.
     pub(super) fn see(&mut self, demand: f64, now: Timestamp) -> f64 {
         let x = log(demand);
-        let before = self.0.unwrap_or(Seen { at: now, course: x, variance: 0.0 });
+        // After a gap, another level is no scatter.
+        let known = self.0.filter(|seen| elapsed(seen.at, now) <= COURSE);
+        let before = known.unwrap_or(Seen { at: now, course: x, variance: 0.0 });
         let seconds = elapsed(before.at, now).as_secs_f64();
         let share = |constant: Duration| seconds / (constant.as_secs_f64() + seconds);
         let off = (x - before.course).clamp(-2.0 * MOST, 2.0 * MOST);

@@ -5,15 +5,13 @@
 //! itself is the integrator: `u` is clamped to the bounds and re-anchored to what the group really has, so it can't
 //! wind up, and a restart is bumpless.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use crate::observation::elapsed;
 use crate::policy::Capacity;
 
-/// Time constant of the filter on the slope of demand.
-const SLOPE_FILTER: Duration = Duration::from_mins(1);
+/// Time constant of the filter on the slope of demand, in seconds, at least: a longer lead needs a steadier slope.
+const SLOPE_FILTER: f64 = 60.0;
 
 /// The most that the derivative may add: half as much again.
 const MOST_LEAD: f64 = 1.5;
@@ -73,6 +71,7 @@ impl Limits {
 /// The capacity, in instances before rounding, that `demand` (finite, not negative) asks for.
 pub fn ask(law: Law, limits: Limits, memory: &mut PidMemory, demand: f64, desired: Capacity, now: Timestamp) -> f64 {
     let x = log(demand);
+    let filter = law.kd.max(SLOPE_FILTER);
     let before = memory.0.take().map(|last| last.anchored(desired));
     let anchor = before.as_ref().map_or_else(|| log(desired.as_f64()), |last| last.u);
     let e = x - anchor;
@@ -80,10 +79,10 @@ pub fn ask(law: Law, limits: Limits, memory: &mut PidMemory, demand: f64, desire
     let asked = anchor + law.kp * change + law.ki * e;
     // What is remembered stays within the limits, so that it can't wind up; what is asked for says what is needed.
     let u = limits.clamp(asked);
-    let slope = before.as_ref().map_or(0.0, |last| last.slope_towards(x, now));
+    let slope = before.as_ref().map_or(0.0, |last| last.slope_towards(x, filter, now));
     let since = before.as_ref().map_or(now, |last| last.since);
     memory.0 = Some(Last { since, at: now, desired, u, e, x, slope });
-    let settled = elapsed(since, now) >= SLOPE_FILTER;
+    let settled = elapsed(since, now).as_secs_f64() >= filter;
     let lead = if settled { (law.kd * slope).clamp(0.0, MOST_LEAD.ln()) } else { 0.0 };
     (asked + lead).exp()
 }
@@ -95,13 +94,13 @@ impl Last {
         if kept { self } else { Self { u: log(desired.as_f64()), ..self } }
     }
 
-    /// The slope of `x`, filtered in first order.
-    fn slope_towards(&self, x: f64, now: Timestamp) -> f64 {
+    /// The slope of `x`, filtered in first order with a time constant of `filter` seconds.
+    fn slope_towards(&self, x: f64, filter: f64, now: Timestamp) -> f64 {
         let seconds = elapsed(self.at, now).as_secs_f64();
         if seconds == 0.0 {
             return self.slope;
         }
-        let weight = seconds / (SLOPE_FILTER.as_secs_f64() + seconds);
+        let weight = seconds / (filter + seconds);
         self.slope + weight * ((x - self.x) / seconds - self.slope)
     }
 }

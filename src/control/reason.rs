@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::number::Number;
 use crate::observation::{Measurement, Rivals, seconds};
 use crate::policy::Capacity;
 
@@ -113,6 +114,13 @@ pub enum Reason {
     WithinTolerance {
         /// The recommendation.
         wanted: Capacity,
+    },
+    /// Part or all of the change may be noise of the metrics.
+    WithinNoise {
+        /// The recommendation.
+        wanted: Capacity,
+        /// What is left of it.
+        allowed: Capacity,
     },
     /// The recommendation has not stood for the whole window.
     Stabilized {
@@ -283,6 +291,9 @@ impl fmt::Display for Reason {
                 write!(f, "every metric has been gone for {:.0} s, so {capacity} is the least", blind.as_secs_f64())
             }
             Self::WithinTolerance { wanted } => write!(f, "{wanted} is within tolerance"),
+            Self::WithinNoise { wanted, allowed } => {
+                write!(f, "the way to {wanted} is within the noise of the metrics, which leaves {allowed}")
+            }
             Self::Stabilized { direction, wanted, allowed, window } => {
                 write!(f, "{direction} to {wanted} has not stood for {window:?}; the window allows {allowed}")
             }
@@ -365,14 +376,5 @@ impl fmt::Display for Rivals {
             Self::ScheduledAction => "a scheduled action is set on the group (set takeover = true to act anyway)",
             Self::Operator => "only the group's operator may change it",
         })
-    }
-}
-
-/// A measured number with the digits that a reader needs.
-struct Number(f64);
-
-impl fmt::Display for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.abs() < 10.0 { write!(f, "{:.3}", self.0) } else { write!(f, "{:.1}", self.0) }
     }
 }

@@ -16,7 +16,7 @@ use super::reason::Direction;
 use super::risk::RiskMemory;
 use super::window::Highest;
 use crate::observation::{GroupStatus, elapsed};
-use crate::policy::{Capacity, MAX_METRICS, Policy};
+use crate::policy::{Capacity, MAX_METRICS, Metric, Policy};
 
 /// How long a scale-out gets to show in a saturated measurement before the next try.
 pub(super) const PROBE_REST: Duration = Duration::from_mins(1);
@@ -97,13 +97,27 @@ impl Scheduled {
 }
 
 impl ControllerState {
-    /// The same for a policy that was changed from `before` to `after`. Scale events and windows are kept; what each
-    /// metric's controller remembers is kept only while metrics and controller are the same.
+    /// The same for a policy that was changed from `before` to `after`. Scale events are kept, and what the controller of a
+    /// metric remembers while metric and controller are the same. Where any is not, or more must have stood before a
+    /// scale-in, the watch begins anew.
     #[must_use]
-    pub fn under_changed_policy(self, before: &Policy, after: &Policy) -> Self {
-        let same = before.metrics == after.metrics && before.controller == after.controller;
-        let metrics = if same { self.metrics } else { ArrayVec::new() };
-        Self { metrics, scheduled: None, ..self }
+    pub fn under_changed_policy(mut self, before: &Policy, after: &Policy) -> Self {
+        let of = |policy: &Policy, metric: &Metric| metric.controller.clone().unwrap_or(policy.controller.clone());
+        let same = |old: &Metric, new: &Metric| old == new && of(before, old) == of(after, new);
+        let mut known: ArrayVec<_, MAX_METRICS> =
+            before.metrics.iter().zip(std::mem::take(&mut self.metrics)).collect();
+        let mut keep = |new: &Metric| {
+            let place = known.iter().position(|(old, _)| same(old, new));
+            place.map(|place| known.swap_remove(place).1)
+        };
+        let kept: ArrayVec<Option<MetricState>, MAX_METRICS> =
+            after.metrics.iter().take(MAX_METRICS).map(&mut keep).collect();
+        if kept.iter().any(Option::is_none) || after.stabilization.inward > before.stabilization.inward {
+            self.seen_at = None;
+            self.highest.clear();
+            self.lowest.clear();
+        }
+        Self { metrics: kept.into_iter().map(Option::unwrap_or_default).collect(), scheduled: None, ..self }
     }
 
     /// The bounds of the schedules that are open now, looked at anew only when one opens or closes.
@@ -116,7 +130,7 @@ impl ControllerState {
 
     /// Notes that `group` of `policy` is seen now. After a gap of more than `patience`, the watch begins anew.
     pub(super) fn see(&mut self, policy: &Policy, group: &GroupStatus, now: Timestamp, patience: Duration) {
-        if self.seen_at.is_some_and(|seen| now < seen) {
+        if self.seen_at.is_some_and(|seen| elapsed(now, seen) > patience) {
             self.set_back(now);
         }
         let unbroken = self.seen_at.is_some_and(|seen| elapsed(seen, now) <= patience);
@@ -156,6 +170,11 @@ impl ControllerState {
     /// The newest scale event in `direction`, or in any.
     pub(super) fn last_event(&self, direction: Option<Direction>) -> Option<&ScaleEvent> {
         self.events.iter().rev().find(|event| direction.is_none_or(|d| event.direction() == d))
+    }
+
+    /// The oldest scale event of the last `per`.
+    pub(super) fn oldest_within(&self, per: Duration, now: Timestamp) -> Option<&ScaleEvent> {
+        self.events.iter().find(|event| elapsed(event.at, now) < per)
     }
 
     /// What the desired capacity was `per` ago, as far as our own events tell.

@@ -34,8 +34,10 @@ const FIRST_CHOICE: usize = 2;
 
 /// Samples between two looks at the quantiles and the choice.
 const REFRESH: u32 = 40;
-/// The margin at the start, unless the group runs well with less. Against the ceiling it makes a target of about 70 %.
+/// The margin at the start where the group is short: else it is what the group runs with. Against the ceiling it makes a target of about 70 %.
 const FIRST_MARGIN: f64 = 0.35;
+/// The most that is taken over from what the group runs with: an idle one says little of what a busy one needs.
+const MOST_FIRST_MARGIN: f64 = 0.6;
 /// The same at several times the accepted share, relative to that.
 const LOOSE: f64 = 0.57;
 /// How long it is blended out.
@@ -79,6 +81,8 @@ pub(super) struct Load {
     pub demand: f64,
     /// The ceiling is exceeded.
     pub over: bool,
+    /// More would have been served if it had been asked for.
+    pub free: bool,
     /// Desired capacity.
     pub desired: Capacity,
 }
@@ -90,12 +94,13 @@ pub(super) struct Need {
     pub strict: f64,
     /// At several times that share: less than this is not noise.
     pub loose: f64,
+    /// What `strict` keeps beyond what is foretold, as a share.
+    pub margin: f64,
 }
 
 /// The day's memory of one metric.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct RiskMemory {
-    since: Timestamp,
     sampled: Timestamp,
     samples: u32,
     past: Past,
@@ -123,8 +128,8 @@ struct Candidate {
     value: f64,
     /// What the population of low predictions, and that of the others, has come to.
     populations: [Population; 2],
-    /// When it could be judged first.
-    since: Option<Timestamp>,
+    /// How often it could be judged.
+    judged: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -144,8 +149,10 @@ impl Terms {
         self.boot_time + self.warm_up / 2 + self.interval
     }
 
+    /// Time between two samples: whole intervals.
     fn spacing(&self) -> Duration {
-        self.interval.max(LEAST_SPACING)
+        let intervals = LEAST_SPACING.as_secs_f64() / self.interval.as_secs_f64().max(0.001);
+        self.interval.mul_f64(intervals.ceil().max(1.0))
     }
 }
 
@@ -154,7 +161,6 @@ impl RiskMemory {
         let population = || Population { strict: first, loose: first * LOOSE, ..Population::default() };
         let candidate = || Candidate { populations: [population(), population()], ..Candidate::default() };
         Self {
-            since: now,
             sampled: now,
             samples: 0,
             past: Past::default(),
@@ -170,7 +176,7 @@ impl RiskMemory {
     /// Takes one sample in: scores what was foretold, and foretells anew.
     fn sample(&mut self, terms: &Terms, demand: f64, over: bool, now: Timestamp) {
         self.sampled = now;
-        self.samples = self.samples.wrapping_add(1);
+        self.samples = self.samples.saturating_add(1);
         let missed = if over { 1.0 } else { 0.0 };
         let (least, most) = ADAPTED;
         self.aim = (self.aim + ADAPTATION * (terms.share - missed)).clamp(terms.share * least, terms.share * most);
@@ -179,7 +185,7 @@ impl RiskMemory {
         let highest = self.highest.push(now, demand, DAY);
         self.foretell(terms, demand, highest, now);
         if self.samples.is_multiple_of(REFRESH) {
-            self.refresh(terms, now);
+            self.refresh(terms);
         }
     }
 
@@ -213,7 +219,7 @@ impl RiskMemory {
             population.launched += (value - candidate.value).max(0.0);
             candidate.value = value;
             if predictor < SEASONAL || seasonal.is_some() {
-                candidate.since.get_or_insert(now);
+                candidate.judged = candidate.judged.saturating_add(1);
             }
             #[expect(clippy::cast_possible_truncation, reason = "an error is classed in steps of two percent")]
             let narrow = value as f32;
@@ -224,8 +230,9 @@ impl RiskMemory {
     }
 
     /// Takes the quantiles of the errors anew, and with them the choice.
-    fn refresh(&mut self, terms: &Terms, now: Timestamp) {
-        let age = elapsed(self.since, now);
+    fn refresh(&mut self, terms: &Terms) {
+        // By what was seen, not by the clock: a gap teaches nothing.
+        let age = terms.spacing().saturating_mul(self.samples);
         let blend = 1.0 - (age.as_secs_f64() / BLEND.as_secs_f64()).min(1.0);
         let faded = (-terms.spacing().as_secs_f64() * f64::from(REFRESH) / DAY.as_secs_f64()).exp();
         let loose = (self.aim * LOOSER).min(0.5);
@@ -236,7 +243,7 @@ impl RiskMemory {
         let launch = terms.boot_time.as_secs_f64() / terms.spacing().as_secs_f64();
         let cost = |candidate: &Candidate| candidate.populations.iter().map(|p| p.cost(launch)).sum::<f64>();
         let seasoned = |index: usize, candidate: &Candidate| {
-            index / HOLDS.len() < SEASONAL || candidate.since.is_some_and(|since| elapsed(since, now) >= PROBATION)
+            index / HOLDS.len() < SEASONAL || terms.spacing().saturating_mul(candidate.judged) >= PROBATION
         };
         let eligible = self.candidates.iter().enumerate().filter(|(index, candidate)| seasoned(*index, candidate));
         let cheapest = eligible.min_by(|(_, a), (_, b)| cost(a).total_cmp(&cost(b)));
@@ -254,7 +261,7 @@ impl RiskMemory {
         let population = &candidate.populations[usize::from(candidate.value < LOW * highest)];
         let needed = |margin: f64| (candidate.value * (1.0 + margin) / USABLE).max(demand);
         let (strict, loose) = (needed(population.strict), needed(population.loose));
-        Need { strict, loose: loose.min(strict) }
+        Need { strict, loose: loose.min(strict), margin: population.strict }
     }
 }
 
@@ -300,16 +307,16 @@ impl Population {
 /// What the load of now will need. A group that runs well with less than the first margin goes on so, so that a restart
 /// changes nothing.
 pub(super) fn need(terms: &Terms, memory: &mut Option<RiskMemory>, load: Load, now: Timestamp) -> Need {
-    let Load { demand, over, desired } = load;
+    let Load { demand, over, free, desired } = load;
     // No more than can be asked for: one absurd number must not spoil the sums of a day.
     let demand = demand.min(Capacity::MAX.as_f64());
     let first = memory.is_none();
     let running = desired.as_f64() * USABLE / demand.max(LEAST) - 1.0;
-    let margin = if over { FIRST_MARGIN } else { running.clamp(USABLE - 1.0, FIRST_MARGIN) };
+    let margin = if over { FIRST_MARGIN } else { running.clamp(USABLE - 1.0, MOST_FIRST_MARGIN) };
     let memory = memory.get_or_insert_with(|| RiskMemory::new(terms.share, margin, now));
     // Half a second early is on time: cycles start when a timer says so.
     if first || elapsed(memory.sampled, now) + Duration::from_millis(500) >= terms.spacing() {
-        memory.sample(terms, demand, over, now);
+        memory.sample(terms, demand, over && free, now);
     }
     memory.need(demand)
 }

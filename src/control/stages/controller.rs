@@ -11,22 +11,42 @@ use crate::control::risk::{self, Load, Terms};
 use crate::control::state::{ControllerState, MetricState, PROBE_REST};
 use crate::control::step;
 use crate::observation::{DEFAULT_WARM_UP, elapsed};
-use crate::policy::{Capacity, Controller, Gains, MetricKind, Risk};
+use crate::policy::{Capacity, Controller, Gains, MetricKind, Mode, Risk};
 
 /// Above this share of full utilization, demand can't be seen any more.
 const SATURATION: f64 = 0.95;
 /// What is tried then, relative to what is requested.
 const PROBE: f64 = 1.5;
+/// Noise of a metric, in standard deviations, that buys no instance.
+const NOISE_OUT: f64 = 2.0;
+/// What must stay in hand after a scale-in, in standard deviations of the noise, so that noise does not buy it back.
+const NOISE_IN: f64 = 3.0;
+/// Share of the noise that the margin of `risk` does not cover already.
+const NOISE_BESIDE_MARGIN: f64 = 0.5;
 /// The load that the target of a total metric is taken for, since nobody knows what an instance could carry at most.
 const LOAD_AT_TOTAL: f64 = 0.6;
 
-/// What the metric that asks for most asks for.
+/// What all metrics together ask for, in instances before rounding.
 #[derive(Clone, Copy)]
 pub(super) struct Asked {
-    /// Instances, before rounding.
+    /// The most that one asks for.
     pub capacity: f64,
-    /// How much of it may be noise, as a share.
-    pub scatter: f64,
+    /// The most that one asks for beyond its own noise; less than this is not noise.
+    pub firm: f64,
+    /// The most that one asks for with its own noise in hand; with less than this, noise would buy it back.
+    pub held: f64,
+}
+
+impl Asked {
+    /// A number that is no measurement, and so has no noise.
+    fn exactly(capacity: f64) -> Self {
+        Self { capacity, firm: capacity, held: capacity }
+    }
+
+    fn and(self, other: Self) -> Self {
+        let Self { capacity, firm, held } = self;
+        Self { capacity: capacity.max(other.capacity), firm: firm.max(other.firm), held: held.max(other.held) }
+    }
 }
 
 /// The capacity that the metrics ask for, and the same before rounding; `here` when none is valid.
@@ -37,20 +57,19 @@ pub(super) fn recommend(
     say: &mut Say,
     here: Capacity,
 ) -> (Capacity, Asked) {
-    let mut winner: Option<(Capacity, Asked, Reason)> = None;
+    let mut winner: Option<(Capacity, Reason)> = None;
+    let mut all: Option<Asked> = None;
     for signal in &signals.valid {
-        let (recommendation, scatter, reason) = recommend_one(view, state, signals, signal);
-        let (rounded, asked) = (recommendation.rounded, Asked { capacity: recommendation.capacity, scatter });
-        let exceeds = |most: &Capacity, other: &Asked| (rounded, asked.capacity) > (*most, other.capacity);
-        if winner.as_ref().is_none_or(|(most, other, _)| exceeds(most, other)) {
-            winner = Some((rounded, asked, reason));
+        let (recommendation, asked, reason) = recommend_one(view, state, signals, signal);
+        all = Some(all.map_or(asked, |all| all.and(asked)));
+        if winner.as_ref().is_none_or(|(most, _)| recommendation.rounded > *most) {
+            winner = Some((recommendation.rounded, reason));
         }
         say.evaluation.recommendations.push(recommendation);
     }
-    let kept = Asked { capacity: here.as_f64(), scatter: 0.0 };
-    let (rounded, asked, reason) = winner.unwrap_or((here, kept, Reason::NoValidMetric));
+    let (rounded, reason) = winner.unwrap_or((here, Reason::NoValidMetric));
     say.that(reason);
-    (rounded, asked)
+    (rounded, all.unwrap_or(Asked::exactly(here.as_f64())))
 }
 
 fn recommend_one(
@@ -58,9 +77,9 @@ fn recommend_one(
     state: &mut ControllerState,
     signals: &Signals,
     signal: &Signal,
-) -> (Recommendation, f64, Reason) {
+) -> (Recommendation, Asked, Reason) {
     let probe = probe(view, state, signal);
-    let Ask { instances: asked, scatter, ceiling } = ask(view, state, signals, signal);
+    let Ask { instances: asked, scatter, ceiling, margin } = ask(view, state, signals, signal);
     // Rounded before the larger is taken: `max` would hide a number that is none.
     let rounded = Capacity::ceil(asked).unwrap_or(view.group.desired).max(probe.unwrap_or_default());
     let capacity = asked.max(probe.map_or(0.0, Capacity::as_f64));
@@ -72,7 +91,12 @@ fn recommend_one(
         }
         _ => Reason::Recommended { metric: metric.clone(), value, target, capacity: rounded },
     };
-    (Recommendation { metric, value, target, demand: signal.demand, ceiling, capacity, rounded }, scatter, reason)
+    let probed = Asked::exactly(probe.map_or(0.0, Capacity::as_f64));
+    let noisy =
+        Asked { capacity: asked, firm: asked / (1.0 + NOISE_OUT * scatter), held: asked * (1.0 + NOISE_IN * scatter) };
+    let recommendation =
+        Recommendation { metric, value, target, demand: signal.demand, ceiling, margin, capacity, rounded };
+    (recommendation, noisy.and(probed), reason)
 }
 
 /// What one metric asks for.
@@ -83,10 +107,12 @@ struct Ask {
     scatter: f64,
     /// Of a latency: the learned load at which it meets its target.
     ceiling: Option<f64>,
+    /// Of `risk`: what is kept in hand.
+    margin: Option<f64>,
 }
 
 fn ask(view: &View, state: &mut ControllerState, signals: &Signals, signal: &Signal) -> Ask {
-    let plain = |instances| Ask { instances, scatter: 0.0, ceiling: None };
+    let plain = |instances| Ask { instances, scatter: 0.0, ceiling: None, margin: None };
     let Some(memory) = state.metrics.get_mut(signal.index) else { return plain(view.group.desired.as_f64()) };
     match signal.metric.controller.as_ref().unwrap_or(&view.policy.controller) {
         // A band of the owner's is meant as it stands.
@@ -113,12 +139,15 @@ fn by_risk(view: &View, memory: &mut MetricState, risk: Risk, demand: f64, signa
     let desired = view.group.desired;
     let warm_up = view.policy.warm_up.unwrap_or(DEFAULT_WARM_UP);
     let terms = Terms { share: risk.share, boot_time: view.boot_time, warm_up, interval: view.policy.interval };
-    let need = risk::need(&terms, &mut memory.risk, Load { demand, over: signal.ratio > 1.0, desired }, view.now);
+    // What was missed while Setpoint was not free to act says nothing about its margin.
+    let free = view.policy.mode != Mode::Observe && view.policy.mode != Mode::Paused && desired < view.bounds.max;
+    let load = Load { demand, over: signal.ratio > 1.0, free, desired };
+    let need = risk::need(&terms, &mut memory.risk, load, view.now);
     // More only where noise does not explain it; less as it comes, since tolerance judges that.
     let short = Capacity::ceil(need.loose).is_none_or(|least| least > desired);
     let instances = if short { need.strict } else { need.strict.min(desired.as_f64()) };
-    // The margin covers noise already, up to its own rarest half.
-    Ask { instances, scatter: memory.scatter.see(demand, view.now) / 2.0, ceiling: None }
+    let scatter = NOISE_BESIDE_MARGIN * memory.scatter.see(demand, view.now);
+    Ask { instances, scatter, ceiling: None, margin: Some(need.margin) }
 }
 
 /// Keeps the load that a latency was seen to bear, where a metric tells the load; that load is a ceiling, so `risk` is the
@@ -127,17 +156,17 @@ fn by_latency(view: &View, memory: &mut MetricState, signals: &Signals, signal: 
     let by_load = invert(view, memory, signals, signal)
         .map(|(demand, ceiling)| Ask { ceiling: Some(ceiling), ..by_risk(view, memory, risk, demand, signal) });
     let by_demand = by_load.as_ref().map(|ask| ask.instances);
-    let around = Surroundings { desired: view.group.desired, warm: view.group.warm, by_demand };
+    let around = Surroundings { desired: view.group.desired, warm: view.group.serving(), by_demand };
     let instances = latency::ask(signal.value, signal.metric.target, around);
     match by_load {
         Some(by_load) => Ask { instances, ..by_load },
-        None => Ask { instances, scatter: 0.0, ceiling: None },
+        None => Ask { instances, scatter: 0.0, ceiling: None, margin: None },
     }
 }
 
 /// The demand that would put the latency of `signal` at its target, and the load at which that is.
 fn invert(view: &View, memory: &mut MetricState, signals: &Signals, signal: &Signal) -> Option<(f64, f64)> {
-    let of_load = signals.of_load()?;
+    let of_load = signals.of_load(view.policy)?;
     let full = of_load.metric.full_scale();
     let (load, at_target) = match of_load.metric.kind {
         MetricKind::Total => (of_load.ratio * LOAD_AT_TOTAL, LOAD_AT_TOTAL),

@@ -99,10 +99,10 @@ impl Bounds {
 
     fn within(&mut self, group: &GroupStatus) {
         let within = |capacity: Capacity| capacity.min(group.max).max(group.min);
-        if within(self.min) > self.min {
+        if within(self.min) != self.min {
             self.min_of = Bound::Group;
         }
-        if within(self.max) < self.max {
+        if within(self.max) != self.max {
             self.max_of = Bound::Group;
         }
         (self.min, self.max) = (within(self.min), within(self.max));

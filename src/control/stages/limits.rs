@@ -1,6 +1,6 @@
 //! How far and how soon: tolerance, stabilization, step limits, bounds and cooldown.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 
 use super::controller::Asked;
 use super::floors::Bounds;
@@ -8,37 +8,34 @@ use super::{Say, View};
 use crate::control::reason::{Direction, Reason};
 use crate::control::state::ControllerState;
 use crate::observation::elapsed;
-use crate::policy::{Capacity, StepLimit};
+use crate::policy::{Capacity, PerDirection, StepLimit};
 
 /// A measured number is not exact to the last digit, and a dead band includes its ends.
 const EDGE: f64 = 1e-9;
 
-/// Noise of a metric, in standard deviations, that buys no instance.
-const NOISE_OUT: f64 = 2.0;
-
-/// What must stay in hand after a scale-in, in standard deviations of the noise, so that noise does not buy it back.
-const NOISE_IN: f64 = 3.0;
-
-/// Keeps the desired capacity while what the controller `asked` for, before rounding, lies inside the dead band; or
-/// `wanted`, where a floor or a cap has made another number of it.
+/// Keeps the desired capacity while what the controller `asked` for, before rounding, lies inside the dead band or is
+/// noise. What a floor or a cap has made of it is the owner's word, and has neither.
 pub(super) fn tolerance(view: &View, asked: Asked, say: &mut Say, wanted: Capacity) -> Capacity {
     let desired = view.group.desired;
-    let unchanged = Capacity::ceil(asked.capacity) == Some(wanted);
-    let asked = if unchanged { asked } else { Asked { capacity: wanted.as_f64(), scatter: 0.0 } };
-    let tolerance = view.policy.tolerance;
-    let excess = asked.capacity / desired.as_f64() - 1.0;
-    let kept = match wanted.cmp(&desired) {
-        Ordering::Greater if excess > tolerance.out + NOISE_OUT * asked.scatter + EDGE => return wanted,
-        Ordering::Less if -excess > tolerance.inward + EDGE => {
-            let held = Capacity::ceil(asked.capacity * (1.0 + NOISE_IN * asked.scatter)).unwrap_or(desired);
-            held.max(wanted).min(desired)
-        }
-        _ => desired,
-    };
-    if kept != wanted {
-        say.that(Reason::WithinTolerance { wanted });
+    if wanted == desired || Capacity::ceil(asked.capacity) != Some(wanted) {
+        return wanted;
     }
-    kept
+    let Asked { capacity, firm, held } = asked;
+    let share = |capacity: f64| capacity / desired.as_f64() - 1.0;
+    let PerDirection { out, inward } = view.policy.tolerance;
+    let (inside, quiet) = if wanted > desired {
+        (share(capacity) <= out + EDGE, if share(firm) <= out + EDGE { desired } else { wanted })
+    } else {
+        (-share(capacity) <= inward + EDGE, Capacity::ceil(held).unwrap_or(desired).max(wanted).min(desired))
+    };
+    if inside {
+        say.that(Reason::WithinTolerance { wanted });
+        return desired;
+    }
+    if quiet != wanted {
+        say.that(Reason::WithinNoise { wanted, allowed: quiet });
+    }
+    quiet
 }
 
 /// Scales in only to the highest recommendation of its window, and out only to the lowest of its own.
@@ -93,6 +90,8 @@ fn most(view: &View, state: &ControllerState) -> Capacity {
     let desired = view.group.desired;
     view.policy.step.out.map_or(Capacity::MAX, |limit| {
         let base = state.capacity_before(desired, limit.per, view.now);
+        // What somebody else has taken away since is no budget of ours.
+        let base = base.max(state.oldest_within(limit.per, view.now).map_or(base, |event| event.from.min(desired)));
         base.plus(change(limit, base)).max(desired)
     })
 }

@@ -45,6 +45,7 @@ pub fn evaluate(
     };
     let Some(group) = &seen.group else {
         evaluation.reasons.push(StatedReason { stage: StageName::Validity, reason: Reason::GroupUnknown });
+        state.blind_since = None;
         return (evaluation, state);
     };
     state.see(policy, group, now, LEAST_PATIENCE.max(policy.interval * 3));

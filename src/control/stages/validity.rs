@@ -5,7 +5,15 @@ use arrayvec::ArrayVec;
 use super::{Say, View};
 use crate::control::reason::Reason;
 use crate::observation::Measurement;
-use crate::policy::{Capacity, MAX_METRICS, Metric, MetricKind};
+use crate::policy::{Capacity, MAX_METRICS, Metric, MetricKind, Policy};
+
+/// Below zero by no more than this share of the target counts as zero.
+const ROUNDED_BELOW_ZERO: f64 = 0.01;
+
+/// Share of its work that an instance carries while it warms up, as the reference plant's do on average.
+const WARMING_ABOVE: f64 = 0.8;
+/// The same below target, where what they are not seen to carry yet should not keep others.
+const WARMING_BELOW: f64 = 0.5;
 
 /// A valid measurement of one metric.
 pub(super) struct Signal<'a> {
@@ -29,10 +37,12 @@ pub(super) struct Signals<'a> {
 }
 
 impl<'a> Signals<'a> {
-    /// The signal that tells the load best: a utilization, else a total.
-    pub(super) fn of_load(&self) -> Option<&Signal<'a>> {
-        let of = |kind| self.valid.iter().find(move |signal| signal.metric.kind == kind);
-        of(MetricKind::Utilization).or_else(|| of(MetricKind::Total))
+    /// The signal that tells the load of `policy`: of its first utilization, else of its first total, and always of the
+    /// same one, so that what is learned from it is of one kind. `None` while that is not valid.
+    pub(super) fn of_load(&self, policy: &Policy) -> Option<&Signal<'a>> {
+        let first = |kind| policy.metrics.iter().position(|metric| metric.kind == kind);
+        let index = first(MetricKind::Utilization).or_else(|| first(MetricKind::Total))?;
+        self.valid.iter().find(|signal| signal.index == index)
     }
 }
 
@@ -69,32 +79,42 @@ fn signal<'a>(
     if !value.is_finite() {
         return Err(invalid(Measurement::NotFinite));
     }
-    if value < 0.0 {
+    // A rate that is extrapolated over a whole interval may exceed it by a little, and one minus that is below zero.
+    if value < -ROUNDED_BELOW_ZERO * metric.target {
         return Err(Reason::MetricNegative { metric: name.clone(), value });
     }
+    let value = value.max(0.0);
     let relative = value / metric.target;
-    let serving = view.group.serving().as_f64();
     let in_service = view.group.in_service;
-    let reports = reporting.unwrap_or(in_service).min(in_service);
+    let missing = reporting.map_or(Capacity::ZERO, |reporting| in_service.minus(reporting));
     let (demand, ratio) = match metric.kind {
         MetricKind::Latency => (None, relative),
         MetricKind::Utilization if in_service == Capacity::ZERO => {
             return Err(Reason::NothingServes { metric: name.clone() });
         }
         MetricKind::Utilization => {
-            // The average is over all in service, but those that warm up carry from nothing to a full share: half of one.
-            let warming = in_service.minus(view.group.warm).min(reports);
-            let carried = relative * (reports.as_f64() - warming.as_f64() / 2.0);
-            (Some(completed(carried, in_service.minus(reports), in_service)), relative)
+            // As many as are averaged over, be they of the group or not: their sum is the work.
+            let averaged = reporting.unwrap_or(in_service).as_f64();
+            let carried = relative * (averaged - lacking(view, relative));
+            (Some(completed(carried, missing, in_service)), relative)
         }
         MetricKind::Total => {
-            (Some(completed(relative, in_service.minus(reports), in_service)), relative / serving.max(1.0))
+            let serving = view.group.serving().as_f64();
+            (Some(completed(relative, missing, in_service)), relative / serving.max(1.0))
         }
     };
     if !ratio.is_finite() || !demand.is_none_or(f64::is_finite) {
         return Err(invalid(Measurement::NotFinite));
     }
     Ok(Signal { metric, index, value, demand, ratio, reporting })
+}
+
+/// What those that warm up lack of a full share, in instances. They count for less where that is the careful guess: what
+/// the fleet may lose is judged by half of what they are, what it needs by most of it.
+fn lacking(view: &View, relative: f64) -> f64 {
+    let warming = view.group.in_service.minus(view.group.serving()).as_f64();
+    let carries = if relative > 1.0 { WARMING_ABOVE } else { WARMING_BELOW };
+    warming * (1.0 - carries)
 }
 
 /// The demand of a fleet of which `missing` instances have not reported: towards more they carry nothing, towards less
