@@ -23,6 +23,8 @@ const NOISE_OUT: f64 = 2.0;
 const NOISE_IN: f64 = 3.0;
 /// Share of the noise that the margin of `risk` does not cover already.
 const NOISE_BESIDE_MARGIN: f64 = 0.5;
+/// What is accepted of a latency where the owner has not said: half a percent of the time over its target.
+const LATE: Risk = Risk { share: 0.005 };
 /// The load that the target of a total metric is taken for, since nobody knows what an instance could carry at most.
 const LOAD_AT_TOTAL: f64 = 0.6;
 
@@ -122,7 +124,7 @@ fn ask(view: &View, state: &mut ControllerState, signals: &Signals, signal: &Sig
             Ask { scatter, ..plain(by_gains(view, memory, *gains, demand)) }
         }
         Controller::Risk(risk) if let Some(demand) = signal.demand => by_risk(view, memory, *risk, demand, signal),
-        Controller::Pid(_) => by_latency(view, memory, signals, signal, Risk::default()),
+        Controller::Pid(_) => by_latency(view, memory, signals, signal, LATE),
         Controller::Risk(risk) => by_latency(view, memory, signals, signal, *risk),
     }
 }
