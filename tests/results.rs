@@ -1,0 +1,86 @@
+//! What the controllers come to on the reference plant: three days of two recorded workloads, one calm, one of extreme
+//! flash crowds. The figures are those of this code; a change that moves them says so here. `cargo bench --bench traces`
+//! has all traces in full.
+
+mod fixture;
+
+use std::time::Duration;
+
+use fixture::{metric, policy};
+use setpoint::policy::{Capacity, Controller, Gains, MetricKind, PerDirection, Policy, Risk, StepLimit};
+use setpoint::simulation::bound;
+use setpoint::simulation::reference::{self, Settings};
+use setpoint::simulation::trace::{CEILING, Trace};
+
+const BOOT: Duration = Duration::from_mins(2);
+const MIN: Capacity = Capacity::new(2);
+
+/// The first `days` of a trace: percent of the time over 500 ms, instance-time relative to the optimum, actions.
+fn steered(csv: &str, bin: usize, days: usize, rules: &Policy) -> (f64, f64, u64) {
+    let lines: Vec<&str> = csv.lines().take(1 + days * 86_400 / bin).collect();
+    let demand = Trace::read(&lines.join("\n")).unwrap().scaled_to(20.0).demand(7);
+    let needs = bound::needs(&bound::loads(&demand.expected), MIN);
+    let max = Capacity::new(2 * needs.iter().max().unwrap());
+    let rules = Policy { min: MIN, max, ..rules.clone() };
+    let tally = reference::run(Settings { boot: BOOT, min: MIN, max }, &demand, reference::by_policy(&rules));
+    let score = tally.score(bound::clairvoyant(&needs, BOOT.as_secs_f64()));
+    (score.over_objective, score.relative_cost, u64::from(tally.actions))
+}
+
+fn calm(rules: &Policy) -> (f64, f64, u64) {
+    steered(include_str!("traces/nyc_taxi.csv"), 1800, 3, rules)
+}
+
+fn wild(rules: &Policy) -> (f64, f64, u64) {
+    steered(include_str!("traces/tweets_aapl.csv"), 300, 3, rules)
+}
+
+/// A policy with the defaults of a configuration, but for the boot time, which it must learn.
+fn untuned(controller: Controller, target: f64) -> Policy {
+    let cooldown = PerDirection { out: Duration::from_secs(30), inward: Duration::from_mins(1) };
+    let metrics = vec![metric("utilization", MetricKind::Utilization, target)];
+    Policy { controller, metrics, cooldown, boot_time: None, ..policy() }
+}
+
+fn pid() -> Policy {
+    untuned(Controller::Pid(Gains { kp: 0.0, ki: 1.0, kd: None }), 0.7)
+}
+
+fn risk() -> Policy {
+    let limit = |percent, count| Some(StepLimit { percent: Some(percent), count, per: Duration::from_mins(1) });
+    Policy {
+        stabilization: PerDirection { out: Duration::ZERO, inward: Duration::from_mins(1) },
+        cooldown: PerDirection { out: Duration::from_secs(30), inward: Duration::from_mins(3) },
+        step: PerDirection { out: limit(400.0, Some(Capacity::new(10))), inward: limit(50.0, None) },
+        ..untuned(Controller::Risk(Risk { share: 0.01 }), CEILING)
+    }
+}
+
+fn latency() -> Policy {
+    let mut rules = untuned(pid().controller, CEILING);
+    rules.metrics.push(metric("p99", MetricKind::Latency, 0.5));
+    rules
+}
+
+fn check((over, cost, actions): (f64, f64, u64), expected: (f64, f64, u64)) {
+    let near = (over - expected.0).abs() < 0.005 && (cost - expected.1).abs() < 0.0005;
+    assert!(near && actions == expected.2, "({over:.2}, {cost:.3}, {actions}), not {expected:?}");
+}
+
+#[test]
+fn pid_untuned() {
+    check(calm(&pid()), (0.0, 1.401, 251));
+    check(wild(&pid()), (2.24, 1.850, 1620));
+}
+
+#[test]
+fn risk_untuned() {
+    check(calm(&risk()), (0.29, 1.114, 242));
+    check(wild(&risk()), (1.78, 2.285, 949));
+}
+
+#[test]
+fn latency_by_load() {
+    check(calm(&latency()), (0.07, 1.170, 230));
+    check(wild(&latency()), (1.00, 2.844, 1202));
+}
