@@ -232,7 +232,7 @@ impl Life {
                 self.follows_demand(metric).and(number(metric, seen)).map(|number| number / metric.target * share)
             })
         };
-        let need = needs().fold(0.0, f64::max).min(f64::from(bounds.1));
+        let need = needs().fold(0.0, f64::max).clamp(f64::from(bounds.0), f64::from(bounds.1));
         let (tolerance, desired) = (self.policy.tolerance, group.desired);
         // Rounding leaves out a fiftieth of an instance; noise of the time before fades.
         if desired.get() < bounds.1 && need > (desired.as_f64() + 0.03) * (1.0 + tolerance.out + 0.01) {
