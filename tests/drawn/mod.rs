@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use setpoint::observation::{GroupStatus, Override};
+use setpoint::observation::{GroupStatus, Measurement, Override};
 use setpoint::policy::{
     Adjustment, Band, Bands, Capacity, Controller, Fallback, Gains, MaxDrop, Metric, MetricKind, Mode, PerDirection,
     Policy, Risk, Schedule, Source, StepLimit,
 };
 
 /// `SplitMix64`: small, quick, and the same on every machine.
+#[derive(Clone)]
 pub struct Rng(u64);
 
 impl Rng {
@@ -200,4 +201,17 @@ pub fn policy(rng: &mut Rng, interval: u32) -> Policy {
         fallback: rng.maybe(0.3, |rng| Fallback { after: rng.seconds(900), capacity: Capacity::new(rng.below(40)) }),
         metrics,
     }
+}
+
+/// The number that a measurement carries, where it can be one: finite and not negative.
+pub fn number(metric: &Metric, measurement: &Measurement) -> Option<f64> {
+    let number = match *measurement {
+        Measurement::Value { value, .. } => value,
+        Measurement::Instances { mean, reporting, .. } if metric.kind == MetricKind::Total => {
+            mean * f64::from(reporting)
+        }
+        Measurement::Instances { mean, .. } => mean,
+        _ => return None,
+    };
+    (number.is_finite() && number >= 0.0).then_some(number)
 }

@@ -8,7 +8,7 @@ use setpoint::control::{Decision, Outcome};
 use setpoint::observation::{GroupStatus, Measurement, Observation, Rivals};
 use setpoint::policy::{Capacity, Metric, MetricKind, Mode, Policy, StepLimit};
 
-use crate::drawn::bounds;
+use crate::drawn::{bounds, number};
 
 /// The first rule that was broken, in words.
 pub type Verdict = Result<(), String>;
@@ -218,17 +218,4 @@ impl Change<'_> {
             number.is_some_and(|number| number / metric.target / instances > 1.0 + self.policy.tolerance.out + 1e-9)
         })
     }
-}
-
-/// The number that a measurement carries, where it can be one: finite and not negative.
-pub fn number(metric: &Metric, measurement: &Measurement) -> Option<f64> {
-    let number = match *measurement {
-        Measurement::Value { value, .. } => value,
-        Measurement::Instances { mean, reporting, .. } if metric.kind == MetricKind::Total => {
-            mean * f64::from(reporting)
-        }
-        Measurement::Instances { mean, .. } => mean,
-        _ => return None,
-    };
-    (number.is_finite() && number >= 0.0).then_some(number)
 }

@@ -14,8 +14,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{env, thread};
 
-use checker::{Case, Checker, Verdict, number};
-use drawn::Rng;
+use checker::{Case, Checker, Verdict};
+use drawn::{Rng, number};
 use fleet::Fleet;
 use jiff::Timestamp;
 use setpoint::control::{ControllerState, Decision, Evaluation, Outcome, Rejection, Subject, evaluate, settle};
