@@ -76,11 +76,14 @@ static SCHEDULES: LazyLock<Vec<(Schedule, TimeZone, Daily)>> = LazyLock::new(|| 
     DAILY.map(parse).to_vec()
 });
 
+/// Some year before 10,000, from which on schedules say nothing.
+const END_OF_CALENDAR: i64 = 253_000_000_000;
+
 fn is_open(schedule: &Schedule, now: Timestamp) -> bool {
     let (_, zone, (_, _, opens, minutes)) =
         SCHEDULES.iter().find(|(known, ..)| known.cron() == schedule.cron()).expect("one of ours");
     let local = now.as_second() + i64::from(zone.to_offset(now).seconds());
-    (local - opens * 60).rem_euclid(86_400) < minutes * 60
+    now.as_second() < END_OF_CALENDAR && (local - opens * 60).rem_euclid(86_400) < minutes * 60
 }
 
 /// The least and the most capacity that hold: an open schedule's in place of the policy's own, an order within those, and
