@@ -88,10 +88,12 @@ pub fn ask(law: Law, limits: Limits, memory: &mut PidMemory, demand: f64, desire
 }
 
 impl Last {
-    /// The same memory, with `u` at what the group has where that is not what was asked for.
+    /// The same memory, with `u` at what the group has where that is not on the way to what was asked for. A step limit
+    /// or a window that lets the group follow in parts only must not start the integral anew with each of them.
     fn anchored(self, desired: Capacity) -> Self {
-        let kept = desired == self.desired || Capacity::ceil(self.u.exp()) == Some(desired);
-        if kept { self } else { Self { u: log(desired.as_f64()), ..self } }
+        let asked = Capacity::ceil(self.u.exp()).unwrap_or(self.desired);
+        let follows = (asked.min(self.desired)..=asked.max(self.desired)).contains(&desired);
+        if follows { self } else { Self { u: log(desired.as_f64()), ..self } }
     }
 
     /// The slope of `x`, filtered in first order with a time constant of `filter` seconds.
@@ -160,6 +162,17 @@ mod tests {
         }
         let asked = (0..6).map(|k| ask(law, limits, &mut memory, 2.0, Capacity::new(10), at(15_000 + k * 15))).last();
         assert!(asked.unwrap() < 2.1, "six half-steps from 10 to 2");
+    }
+
+    #[test]
+    fn a_group_that_follows_in_parts_does_not_start_it_anew() {
+        let law = Law { kp: 0.0, ki: 0.2, kd: 0.0 };
+        let mut memory = PidMemory::default();
+        let falling =
+            (0..20).map(|k| ask(law, LIMITS, &mut memory, 10.0, Capacity::new(40 - k), at(i64::from(k) * 15)));
+        assert!(falling.last().unwrap() < 11.0);
+        let moved = ask(law, LIMITS, &mut memory, 10.0, Capacity::new(50), at(300));
+        assert!(moved > 30.0, "somebody else wanted 50: {moved}");
     }
 
     #[test]

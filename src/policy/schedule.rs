@@ -22,6 +22,9 @@ const CLOCK_CHANGE: Duration = Duration::from_hours(3);
 /// has to say what is wrong.
 const MAX_CRON: usize = 256;
 
+/// The parser looks four years ahead, and panics where that leaves the calendar.
+const LAST_YEAR: i16 = 9990;
+
 /// Bounds that hold in a window of time.
 #[derive(Clone, Debug)]
 pub struct Schedule {
@@ -100,6 +103,9 @@ impl Schedule {
     }
 
     fn next_after(&self, from: DateTime) -> Option<DateTime> {
+        if from.year() > LAST_YEAR {
+            return None;
+        }
         let from = TimeZone::UTC.to_timestamp(from).ok()?;
         self.openings.find_next(MakeTimestamp(from)).ok().map(|next| next.datetime())
     }
@@ -175,6 +181,11 @@ mod tests {
     #[test]
     fn what_can_never_be_is_never_open() {
         check("0 0 31 2 *", 1, "2026-07-06T01:00:00Z", false, &Timestamp::MAX.to_string());
+    }
+
+    #[test]
+    fn nothing_opens_at_the_end_of_the_calendar() {
+        check("0 8 * * *", 1, "9999-12-30T08:30:00Z", false, &Timestamp::MAX.to_string());
     }
 
     #[test]
