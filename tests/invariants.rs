@@ -40,7 +40,7 @@ fn bad() -> impl Strategy<Value = Measurement> {
         Measurement::Failed { failure: Failure::Timeout },
         value(f64::NAN),
         value(f64::NEG_INFINITY),
-        value(-1e-300),
+        value(-1e3),
         value(-1e300),
         Measurement::Instances { mean: f64::NAN, reporting: 9, age: None },
         Measurement::Instances { mean: -0.5, reporting: 9, age: None },
