@@ -31,7 +31,7 @@ impl Rng {
 
     /// In `0..below`.
     pub fn below(&mut self, below: u32) -> u32 {
-        u32::try_from((self.next() >> 32) * u64::from(below) >> 32).expect("less than `below`")
+        u32::try_from(((self.next() >> 32) * u64::from(below)) >> 32).expect("less than `below`")
     }
 
     /// In `low..high`.
@@ -196,10 +196,8 @@ pub fn policy(rng: &mut Rng, interval: u32) -> Policy {
         stabilization: PerDirection { out: rarely(rng, 120), inward: rng.seconds(600) },
         step: PerDirection { out: limit(rng), inward: limit(rng) },
         cooldown: PerDirection { out: rarely(rng, 120), inward: rng.seconds(600) },
-        max_drop: rng.maybe(0.2, |rng| MaxDrop {
-            ratio: rng.between(0.2, 0.9),
-            per: Duration::from_secs(60) + rng.seconds(900),
-        }),
+        max_drop: rng
+            .maybe(0.2, |rng| MaxDrop { ratio: rng.between(0.2, 0.9), per: Duration::from_mins(1) + rng.seconds(900) }),
         schedules: (0..rng.below(5).saturating_sub(2)).map(|_| schedule(rng)).collect(),
         fallback: rng.maybe(0.3, |rng| Fallback { after: rng.seconds(900), capacity: Capacity::new(rng.below(40)) }),
         metrics,
