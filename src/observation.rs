@@ -16,7 +16,8 @@ pub const DEFAULT_WARM_UP: Duration = Duration::from_mins(1);
 
 /// Time from `since` to `now`; zero when the clock was set back.
 pub fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(since)).unwrap_or(Duration::ZERO)
+    // Asked first, since the error of a failed conversion would take memory from the heap.
+    if now <= since { Duration::ZERO } else { Duration::try_from(now.duration_since(since)).unwrap_or(Duration::ZERO) }
 }
 
 /// One reading of a metric. Only [`Measurement::Value`] and [`Measurement::Instances`] carry a number to decide with.

@@ -172,11 +172,6 @@ impl ControllerState {
         self.events.iter().rev().find(|event| direction.is_none_or(|d| event.direction() == d))
     }
 
-    /// The oldest scale event of the last `per`.
-    pub(super) fn oldest_within(&self, per: Duration, now: Timestamp) -> Option<&ScaleEvent> {
-        self.events.iter().find(|event| elapsed(event.at, now) < per)
-    }
-
     /// What the desired capacity was `per` ago, as far as our own events tell.
     pub(super) fn capacity_before(&self, desired: Capacity, per: Duration, now: Timestamp) -> Capacity {
         let recent = self.events.iter().rev().take_while(|event| elapsed(event.at, now) < per);

@@ -90,8 +90,6 @@ fn most(view: &View, state: &ControllerState) -> Capacity {
     let desired = view.group.desired;
     view.policy.step.out.map_or(Capacity::MAX, |limit| {
         let base = state.capacity_before(desired, limit.per, view.now);
-        // What somebody else has taken away since is no budget of ours.
-        let base = base.max(state.oldest_within(limit.per, view.now).map_or(base, |event| event.from.min(desired)));
         base.plus(change(limit, base)).max(desired)
     })
 }
