@@ -72,15 +72,18 @@ impl Limits {
 pub fn ask(law: Law, limits: Limits, memory: &mut PidMemory, demand: f64, desired: Capacity, now: Timestamp) -> f64 {
     let x = log(demand);
     let filter = law.kd.max(SLOPE_FILTER);
-    let before = memory.0.take().map(|last| last.anchored(desired));
-    let anchor = before.as_ref().map_or_else(|| log(desired.as_f64()), |last| last.u);
+    let before = memory.0.take();
+    let followed = before.as_ref().is_some_and(|last| last.followed_by(desired));
+    let anchor = before.as_ref().filter(|_| followed).map_or_else(|| log(desired.as_f64()), |last| last.u);
     let e = x - anchor;
-    let change = before.as_ref().map_or(0.0, |last| e - last.e);
+    let change = before.as_ref().filter(|_| followed).map_or(0.0, |last| e - last.e);
     let asked = anchor + law.kp * change + law.ki * e;
     // What is remembered stays within the limits, so that it can't wind up; what is asked for says what is needed.
     let u = limits.clamp(asked);
     let slope = before.as_ref().map_or(0.0, |last| last.slope_towards(x, filter, now));
     let since = before.as_ref().map_or(now, |last| last.since);
+    // After a new beginning the proportional part sees the change of demand to come, not that of the anchor.
+    let e = if followed { e } else { x - u };
     memory.0 = Some(Last { since, at: now, desired, u, e, x, slope });
     let settled = elapsed(since, now).as_secs_f64() >= filter;
     let lead = if settled { (law.kd * slope).clamp(0.0, MOST_LEAD.ln()) } else { 0.0 };
@@ -88,12 +91,11 @@ pub fn ask(law: Law, limits: Limits, memory: &mut PidMemory, demand: f64, desire
 }
 
 impl Last {
-    /// The same memory, with `u` at what the group has where that is not on the way to what was asked for. A step limit
-    /// or a window that lets the group follow in parts only must not start the integral anew with each of them.
-    fn anchored(self, desired: Capacity) -> Self {
+    /// Whether `desired` is on the way from what the group had to what was asked for. A step limit or a window that lets
+    /// the group follow in parts only must not start the integral anew with each of them; anybody else's number does.
+    fn followed_by(&self, desired: Capacity) -> bool {
         let asked = Capacity::ceil(self.u.exp()).unwrap_or(self.desired);
-        let follows = (asked.min(self.desired)..=asked.max(self.desired)).contains(&desired);
-        if follows { self } else { Self { u: log(desired.as_f64()), ..self } }
+        (asked.min(self.desired)..=asked.max(self.desired)).contains(&desired)
     }
 
     /// The slope of `x`, filtered in first order with a time constant of `filter` seconds.
