@@ -64,8 +64,10 @@ fn any_group() -> impl Strategy<Value = GroupStatus> {
         let mut rng = Rng::new(seed);
         let desired = rng.below(60);
         let min = rng.below(40).min(desired);
-        let in_service = rng.pick(&[desired, desired, rng.clone().below(60).min(desired + 2)]);
-        let warm = rng.pick(&[in_service, in_service, rng.clone().below(60).min(in_service)]);
+        let other = rng.below(60).min(desired + 2);
+        let in_service = rng.pick(&[desired, desired, other]);
+        let fewer = rng.below(60).min(in_service);
+        let warm = rng.pick(&[in_service, in_service, fewer]);
         GroupStatus {
             desired: Capacity::new(desired),
             min: Capacity::new(min),
@@ -455,7 +457,6 @@ proptest! {
 
     #[test]
     fn constant_load_comes_to_rest(policy in drawn_policy(going_by_demand), work in 0.0..40.0) {
-        let policy = policy;
         let capacities = followed(&policy, 300, 300, |_| work);
         let rest = &capacities[250..];
         prop_assert!(rest.iter().all(|capacity| *capacity == rest[0]), "{rest:?}");
