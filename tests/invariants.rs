@@ -64,8 +64,10 @@ fn any_group() -> impl Strategy<Value = GroupStatus> {
         let mut rng = Rng::new(seed);
         let desired = rng.below(60);
         let min = rng.below(40).min(desired);
-        let in_service = rng.pick(&[desired, desired, rng.clone().below(60).min(desired + 2)]);
-        let warm = rng.pick(&[in_service, in_service, rng.clone().below(60).min(in_service)]);
+        let other = rng.below(60).min(desired + 2);
+        let in_service = rng.pick(&[desired, desired, other]);
+        let fewer = rng.below(60).min(in_service);
+        let warm = rng.pick(&[in_service, in_service, fewer]);
         GroupStatus {
             desired: Capacity::new(desired),
             min: Capacity::new(min),
@@ -421,7 +423,7 @@ proptest! {
         let policy = steady(if rng.chance(0.1) { drawn::risk(&mut rng) } else { default_pid() });
         let demand = f64::from(size) * rng.between(0.5, 0.7);
         let turns = turns(&policy, 24, |_| demand * (1.0 + percent / 100.0 * rng.between(-1.0, 1.0)));
-        prop_assert!(turns <= 24, "{turns} turns in a day");
+        prop_assert!(turns <= 2, "{turns} turns in twelve hours");
     }
 
     // 9. After saturation the controller recovers within a bounded number of cycles, however long it was saturated.
@@ -455,7 +457,6 @@ proptest! {
 
     #[test]
     fn constant_load_comes_to_rest(policy in drawn_policy(going_by_demand), work in 0.0..40.0) {
-        let policy = policy;
         let capacities = followed(&policy, 300, 300, |_| work);
         let rest = &capacities[250..];
         prop_assert!(rest.iter().all(|capacity| *capacity == rest[0]), "{rest:?}");

@@ -13,7 +13,6 @@ use setpoint::policy::{
 };
 
 /// `SplitMix64`: small, quick, and the same on every machine.
-#[derive(Clone)]
 pub struct Rng(u64);
 
 impl Rng {
