@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use setpoint::config;
-use setpoint::policy::{Capacity, Metric, MetricKind, Policy};
+use setpoint::policy::{Capacity, Controller as Law, Metric, MetricKind, Policy, Risk};
 use setpoint::simulation::bound::{self, Terms};
 use setpoint::simulation::peers::HorizontalPodAutoscaler;
 use setpoint::simulation::queue::{INSTANCE_RATE, OBJECTIVE};
@@ -110,9 +110,10 @@ fn policy(controller: &str, target: f64) -> anyhow::Result<Policy> {
     config.policies.into_iter().next().context("a policy went in")
 }
 
-/// `pid` that is to keep 500 ms, beside a utilization whose own target leaves it the word.
+/// `risk` that is to keep 500 ms for all but half a percent of the time, beside a utilization that leaves it the word.
 fn inverted() -> anyhow::Result<Policy> {
-    let mut policy = policy("pid", CEILING)?;
+    let mut policy = policy("risk", CEILING)?;
+    policy.controller = Law::Risk(Risk { share: 0.005 });
     let utilization = policy.metrics[0].clone();
     policy.metrics.push(Metric { name: "p99".into(), kind: MetricKind::Latency, target: OBJECTIVE, ..utilization });
     Ok(policy)

@@ -55,7 +55,8 @@ fn width() -> f64 {
 }
 
 impl Curve {
-    /// A first pair. Where its latency is well below the target its load will do, so that a restart changes nothing.
+    /// A first pair: the higher of the load now and the one that the owner has set as target, which will do where the latency
+    /// is well below its own. So neither a latency that comes to a policy nor a restart changes anything by itself.
     pub(super) fn new(load: f64, latency: f64, target: f64, now: Timestamp) -> Self {
         let first = if latency <= AIM * target { load.clamp(FIRST, MOST) } else { FIRST };
         Self { classes: [Class::default(); CLASSES], refreshed: now, ceiling: first }

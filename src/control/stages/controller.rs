@@ -23,8 +23,6 @@ const NOISE_OUT: f64 = 2.0;
 const NOISE_IN: f64 = 3.0;
 /// Share of the noise that the margin of `risk` does not cover already.
 const NOISE_BESIDE_MARGIN: f64 = 0.5;
-/// What is accepted of a latency where the owner has not said: half a percent of the time over its target.
-const LATE: Risk = Risk { share: 0.005 };
 /// The load that the target of a total metric is taken for, since nobody knows what an instance could carry at most.
 const LOAD_AT_TOTAL: f64 = 0.6;
 
@@ -114,26 +112,27 @@ struct Ask {
 }
 
 fn ask(view: &View, state: &mut ControllerState, signals: &Signals, signal: &Signal) -> Ask {
-    let plain = |instances| Ask { instances, scatter: 0.0, ceiling: None, margin: None };
     let Some(memory) = state.metrics.get_mut(signal.index) else { return plain(view.group.desired.as_f64()) };
     match signal.metric.controller.as_ref().unwrap_or(&view.policy.controller) {
         // A band of the owner's is meant as it stands.
         Controller::Step(bands) => plain(step::ask(bands, signal.ratio, view.group)),
-        Controller::Pid(gains) if let Some(demand) = signal.demand => {
-            let scatter = memory.scatter.see(demand, view.now);
-            Ask { scatter, ..plain(by_gains(view, memory, *gains, demand)) }
-        }
+        Controller::Pid(gains) if let Some(demand) = signal.demand => by_gains(view, memory, *gains, demand),
         Controller::Risk(risk) if let Some(demand) = signal.demand => by_risk(view, memory, *risk, demand, signal),
-        Controller::Pid(_) => by_latency(view, memory, signals, signal, LATE),
-        Controller::Risk(risk) => by_latency(view, memory, signals, signal, *risk),
+        controller => by_latency(view, memory, signals, signal, controller),
     }
 }
 
-fn by_gains(view: &View, memory: &mut MetricState, gains: Gains, demand: f64) -> f64 {
+/// So many instances, and nothing else to say.
+fn plain(instances: f64) -> Ask {
+    Ask { instances, scatter: 0.0, ceiling: None, margin: None }
+}
+
+fn by_gains(view: &View, memory: &mut MetricState, gains: Gains, demand: f64) -> Ask {
+    let scatter = memory.scatter.see(demand, view.now);
     let kd = gains.kd.unwrap_or(view.boot_time.as_secs_f64() / 2.0);
     let limits = Limits { min: view.bounds.min, max: view.bounds.max };
     let law = Law { kp: gains.kp, ki: gains.ki, kd };
-    pid::ask(law, limits, &mut memory.pid, demand, view.group.desired, view.now)
+    Ask { scatter, ..plain(pid::ask(law, limits, &mut memory.pid, demand, view.group.desired, view.now)) }
 }
 
 /// Keeps the share of time in which `demand` exceeds what serves it.
@@ -152,18 +151,27 @@ fn by_risk(view: &View, memory: &mut MetricState, risk: Risk, demand: f64, signa
     Ask { instances, scatter, ceiling: None, margin: Some(need.margin) }
 }
 
-/// Keeps the load that a latency was seen to bear, where a metric tells the load; that load is a ceiling, so `risk` is the
-/// law, whatever rules the other metrics.
-fn by_latency(view: &View, memory: &mut MetricState, signals: &Signals, signal: &Signal, risk: Risk) -> Ask {
-    let by_load = invert(view, memory, signals, signal)
-        .map(|(demand, ceiling)| Ask { ceiling: Some(ceiling), ..by_risk(view, memory, risk, demand, signal) });
+/// Keeps the load that a latency was seen to bear, where a metric tells the load: `pid` as its target, `risk` as its
+/// ceiling.
+fn by_latency(
+    view: &View,
+    memory: &mut MetricState,
+    signals: &Signals,
+    signal: &Signal,
+    controller: &Controller,
+) -> Ask {
+    let by_load = invert(view, memory, signals, signal).map(|(demand, ceiling)| {
+        let ask = match controller {
+            Controller::Risk(risk) => by_risk(view, memory, *risk, demand, signal),
+            Controller::Pid(gains) => by_gains(view, memory, *gains, demand),
+            Controller::Step(_) => plain(demand),
+        };
+        Ask { ceiling: Some(ceiling), ..ask }
+    });
     let by_demand = by_load.as_ref().map(|ask| ask.instances);
     let around = Surroundings { desired: view.group.desired, warm: view.group.serving(), by_demand };
     let instances = latency::ask(signal.value, signal.metric.target, around);
-    match by_load {
-        Some(by_load) => Ask { instances, ..by_load },
-        None => Ask { instances, scatter: 0.0, ceiling: None, margin: None },
-    }
+    Ask { instances, ..by_load.unwrap_or(plain(instances)) }
 }
 
 /// The demand that would put the latency of `signal` at its target, and the load at which that is.
@@ -176,7 +184,8 @@ fn invert(view: &View, memory: &mut MetricState, signals: &Signals, signal: &Sig
     };
     let load = load.min(1.0);
     let target = signal.metric.target;
-    let curve = memory.curve.get_or_insert_with(|| Box::new(Curve::new(load, signal.value, target, view.now)));
+    let curve =
+        memory.curve.get_or_insert_with(|| Box::new(Curve::new(load.max(at_target), signal.value, target, view.now)));
     let ceiling = curve.ceiling(load, signal.value, target, view.now);
     Some((of_load.demand? * at_target / ceiling, ceiling))
 }
