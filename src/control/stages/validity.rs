@@ -7,8 +7,8 @@ use crate::control::reason::Reason;
 use crate::observation::Measurement;
 use crate::policy::{Capacity, MAX_METRICS, Metric, MetricKind, Policy};
 
-/// Below zero by no more than this share of the target counts as zero.
-const ROUNDED_BELOW_ZERO: f64 = 0.01;
+/// Below zero by no more than this share of the target counts as zero; more is no rounding.
+const ROUNDED_BELOW_ZERO: f64 = 0.001;
 
 /// Share of its work that an instance carries while it warms up, as the reference plant's do on average.
 const WARMING_ABOVE: f64 = 0.8;
