@@ -130,7 +130,7 @@ impl ControllerState {
 
     /// Notes that `group` of `policy` is seen now. After a gap of more than `patience`, the watch begins anew.
     pub(super) fn see(&mut self, policy: &Policy, group: &GroupStatus, now: Timestamp, patience: Duration) {
-        if self.seen_at.is_some_and(|seen| elapsed(now, seen) > patience) {
+        if self.seen_at.is_some_and(|seen| now < seen) {
             self.set_back(now);
         }
         let unbroken = self.seen_at.is_some_and(|seen| elapsed(seen, now) <= patience);
