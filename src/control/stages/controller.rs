@@ -113,12 +113,20 @@ struct Ask {
 
 fn ask(view: &View, state: &mut ControllerState, signals: &Signals, signal: &Signal) -> Ask {
     let Some(memory) = state.metrics.get_mut(signal.index) else { return plain(view.group.desired.as_f64()) };
-    match signal.metric.controller.as_ref().unwrap_or(&view.policy.controller) {
+    let controller = signal.metric.controller.as_ref().unwrap_or(&view.policy.controller);
+    match (controller, signal.demand) {
+        (Controller::Pid(_) | Controller::Risk(_), None) => by_latency(view, memory, signals, signal, controller),
+        // Bands look at the ratio alone.
+        (controller, demand) => by_law(view, memory, controller, demand.unwrap_or_default(), signal),
+    }
+}
+
+fn by_law(view: &View, memory: &mut MetricState, controller: &Controller, demand: f64, signal: &Signal) -> Ask {
+    match controller {
         // A band of the owner's is meant as it stands.
         Controller::Step(bands) => plain(step::ask(bands, signal.ratio, view.group)),
-        Controller::Pid(gains) if let Some(demand) = signal.demand => by_gains(view, memory, *gains, demand),
-        Controller::Risk(risk) if let Some(demand) = signal.demand => by_risk(view, memory, *risk, demand, signal),
-        controller => by_latency(view, memory, signals, signal, controller),
+        Controller::Pid(gains) => by_gains(view, memory, *gains, demand),
+        Controller::Risk(risk) => by_risk(view, memory, *risk, demand, signal),
     }
 }
 
@@ -160,14 +168,8 @@ fn by_latency(
     signal: &Signal,
     controller: &Controller,
 ) -> Ask {
-    let by_load = invert(view, memory, signals, signal).map(|(demand, ceiling)| {
-        let ask = match controller {
-            Controller::Risk(risk) => by_risk(view, memory, *risk, demand, signal),
-            Controller::Pid(gains) => by_gains(view, memory, *gains, demand),
-            Controller::Step(_) => plain(demand),
-        };
-        Ask { ceiling: Some(ceiling), ..ask }
-    });
+    let by_load = invert(view, memory, signals, signal)
+        .map(|(demand, ceiling)| Ask { ceiling: Some(ceiling), ..by_law(view, memory, controller, demand, signal) });
     let by_demand = by_load.as_ref().map(|ask| ask.instances);
     let around = Surroundings { desired: view.group.desired, warm: view.group.serving(), by_demand };
     let instances = latency::ask(signal.value, signal.metric.target, around);
