@@ -5,6 +5,8 @@
 mod fixture;
 
 use fixture::{metric, untuned};
+#[cfg(feature = "daemon")]
+use setpoint::policy::Metric;
 use setpoint::policy::{Capacity, Controller, MetricKind, Policy, Risk};
 use setpoint::simulation::bound;
 use setpoint::simulation::contest::{Arena, Contestant};
@@ -69,4 +71,35 @@ fn risk_untuned() {
 fn latency_by_load() {
     check(calm(&latency()), (0.11, 1.145, 247));
     check(wild(&latency()), (1.65, 2.319, 964));
+}
+
+/// The defaults above are those of a configuration.
+#[cfg(feature = "daemon")]
+#[test]
+fn untuned_is_what_a_configuration_gives() {
+    for (kind, rules) in [("pid", pid()), ("risk", risk())] {
+        let text = format!(
+            r#"
+            [prometheus]
+            url = "http://127.0.0.1"
+            [[policy]]
+            name = "web"
+            asg = "web-prod"
+            mode = "active"
+            min = 2
+            max = 10
+            controller = {{ kind = "{kind}" }}
+            [[policy.metric]]
+            name = "utilization"
+            kind = "utilization"
+            query = "utilization"
+            target = {target}
+            "#,
+            target = rules.metrics[0].target
+        );
+        let config = setpoint::config::parse("the test", &text, []).unwrap();
+        let given = &config.policies[0];
+        let metrics = vec![Metric { max_age: given.metrics[0].max_age, ..rules.metrics[0].clone() }];
+        assert_eq!(*given, Policy { metrics, ..rules });
+    }
 }
