@@ -39,7 +39,7 @@ pub struct Settings {
     pub interval: Duration,
     /// Age of the newest sample in a measurement; whole steps.
     pub lag: Duration,
-    /// Between two [`Moment`]s; whole steps.
+    /// Between two [`Moment`](super::reference::Moment)s; whole steps.
     pub resolution: Duration,
     /// Share of the launches that never go into service: found out after the boot, and launched anew.
     pub launch_failures: f64,
