@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use promql_parser::parser::{self, Expr, VectorSelector};
 
 use super::reply::Number;
 use crate::metric::{self, Answer};
-use crate::observation::{Failure, Measurement};
+use crate::observation::{Failure, Measurement, elapsed};
 
 /// The query for the time of the newest samples behind `query`; `None` when it selects no series.
 pub(super) fn query(query: &str) -> Result<Option<String>, Answer> {
@@ -30,8 +31,9 @@ pub(super) fn query(query: &str) -> Result<Option<String>, Answer> {
     })
 }
 
-/// The age that the answer to an age query tells. Both times in it are of the server's clock.
-pub(super) fn of(newest: Result<Number, Answer>) -> Result<Duration, Answer> {
+/// The age at `now` that the answer to an age query tells. Both times in it are of the server's clock, which need not
+/// agree with ours to the second; but an answer that was given long ago, as a cache in between gives it, is as old.
+pub(super) fn of(newest: Result<Number, Answer>, now: Timestamp) -> Result<Duration, Answer> {
     let newest = newest.map_err(|answer| match answer.measurement {
         Measurement::NoData => Answer::no_data("the query gives a number although none of its series has a sample"),
         _ => Answer {
@@ -40,8 +42,13 @@ pub(super) fn of(newest: Result<Number, Answer>) -> Result<Duration, Answer> {
         },
     })?;
     let malformed = || Answer::failed(Failure::Malformed, "the time of the newest sample is not a time");
-    let (sampled, now) = metric::timestamp(newest.value).zip(metric::timestamp(newest.at)).ok_or_else(malformed)?;
-    metric::age(sampled, now)
+    let (sampled, at) = metric::timestamp(newest.value).zip(metric::timestamp(newest.at)).ok_or_else(malformed)?;
+    let (age, ahead, behind) = (metric::age(sampled, at)?, elapsed(now, at), elapsed(at, now));
+    if ahead > metric::MAX_AHEAD {
+        let detail = format!("the server's clock is {} s ahead of Setpoint's, expected the same time", ahead.as_secs());
+        return Err(Answer::failed(Failure::Malformed, detail));
+    }
+    Ok(if behind > metric::MAX_AHEAD { age + behind } else { age })
 }
 
 /// Adds the distinct selectors of `expr` to `found`, in their order.
