@@ -123,7 +123,8 @@ pub fn run(faults: &[Fault]) -> Outcome {
             switch(&trial, &on, fault, false, &GROUPS, "");
         }
         let converged = converge(&trial, over).await;
-        let mut broken = truth(&trial);
+        let misled = faults.iter().any(|fault| fault.meanwhile == Meanwhile::Misled);
+        let mut broken = if misled { Vec::new() } else { truth(&trial) };
         let simulated = trial.since_start();
         let steps = trial.stop().await;
         broken.extend(converged);
@@ -185,10 +186,10 @@ fn during(faults: &[Fault], steps: &[Step]) -> Vec<String> {
         for step in steps.iter().filter(lasts) {
             let change = step.change();
             let right = match fault.meanwhile {
-                Meanwhile::Holds => change.is_none(),
+                Meanwhile::Blind => change.is_none() && !step.sees(),
                 Meanwhile::NeverLowers => change.is_none_or(|(from, to)| to > from),
                 Meanwhile::Follows => faults.len() > 1 || step.sees(),
-                Meanwhile::Obeys => true,
+                Meanwhile::Obeys | Meanwhile::Misled => true,
             };
             if !right {
                 let because = step.evaluation.because();

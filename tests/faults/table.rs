@@ -14,17 +14,19 @@ use crate::trial::group;
 /// What the daemon does to the capacity while a fault lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meanwhile {
-    /// Nothing at all.
-    Holds,
+    /// Nothing at all, since it knows that it does not see.
+    Blind,
     /// It never removes any.
     NeverLowers,
     /// What it does without the fault.
     Follows,
     /// What the rules allow that hold at all times.
     Obeys,
+    /// The same, but for what a lie that nobody could tell from the truth makes it do.
+    Misled,
 }
 
-use Meanwhile::{Follows, Holds, NeverLowers, Obeys};
+use Meanwhile::{Blind, Follows, Misled, NeverLowers, Obeys};
 
 /// What a fault is switched on and off by.
 #[derive(Clone, Copy)]
@@ -53,7 +55,7 @@ const fn fault(name: &'static str, switch: Switch, meanwhile: Meanwhile) -> Faul
 }
 
 const fn metrics(name: &'static str, wire: Wire) -> Fault {
-    fault(name, Prometheus(wire), Holds)
+    fault(name, Prometheus(wire), Blind)
 }
 
 const fn answer(name: &'static str, edit: fn(crate::proxy::Answer) -> crate::proxy::Answer) -> Fault {
@@ -61,7 +63,7 @@ const fn answer(name: &'static str, edit: fn(crate::proxy::Answer) -> crate::pro
 }
 
 const fn aws(name: &'static str, wire: Wire) -> Fault {
-    fault(name, AutoScaling(wire), Holds)
+    fault(name, AutoScaling(wire), Blind)
 }
 
 const fn reply(name: &'static str, edit: fn(crate::proxy::Answer) -> crate::proxy::Answer) -> Fault {
@@ -79,8 +81,8 @@ pub const FAULTS: &[Fault] = &[
     metrics("Prometheus' answer is cut and has no length", Wire::CutUnframed),
     fault("Prometheus' answer has no length", Prometheus(Wire::Unframed), Follows),
     metrics("Prometheus' answer never ends", Wire::Endless),
-    fault("Prometheus answers twice", Prometheus(Wire::Twice), NeverLowers),
-    metrics("Prometheus answers what it did before", Wire::Replay),
+    fault("Prometheus answers twice", Prometheus(Wire::Twice), Follows),
+    fault("Prometheus answers what it did before", Prometheus(Wire::Replay), NeverLowers),
     fault("Prometheus answers another query", Prometheus(Wire::Crossed), NeverLowers),
     answer("Prometheus' answer is empty", spoilt::empty),
     answer("Prometheus' answer is a login page", spoilt::login),
@@ -112,11 +114,11 @@ pub const FAULTS: &[Fault] = &[
     answer("the samples are from the future", spoilt::samples_from_the_future),
     answer("the samples are an hour old", spoilt::stale_samples),
     answer("the time of the answer is a word", spoilt::times_that_are_none),
-    fault("Prometheus' clock is an hour ahead", Prometheus(Wire::Edit(spoilt::server_ahead)), NeverLowers),
+    answer("Prometheus' clock is an hour ahead", spoilt::server_ahead),
     fault("scraping stops", Switch::World(|world, on| world.faults.frozen_samples = on), NeverLowers),
     fault("counters begin anew", Switch::Group(|world, name, _| reset(world, name)), Obeys),
-    fault("the daemon's clock is an hour ahead", Clock(3600), Obeys),
-    fault("the daemon's clock is an hour behind", Clock(-3600), Obeys),
+    fault("the daemon's clock is an hour ahead", Clock(3600), Blind),
+    fault("the daemon's clock is an hour behind", Clock(-3600), Blind),
     fault("the daemon's clock is 20 s ahead", Clock(20), Obeys),
     fault("the daemon's clock is 20 s behind", Clock(-20), Obeys),
     aws("Auto Scaling refuses connections", Wire::Refused),
@@ -129,8 +131,8 @@ pub const FAULTS: &[Fault] = &[
     aws("Auto Scaling's answer is cut and has no length", Wire::CutUnframed),
     fault("Auto Scaling's answer has no length", AutoScaling(Wire::Unframed), Follows),
     aws("Auto Scaling's answer never ends", Wire::Endless),
-    fault("Auto Scaling answers twice", AutoScaling(Wire::Twice), NeverLowers),
-    fault("Auto Scaling answers what it did before", AutoScaling(Wire::Replay), NeverLowers),
+    fault("Auto Scaling answers twice", AutoScaling(Wire::Twice), Follows),
+    fault("Auto Scaling answers what it did before", AutoScaling(Wire::Replay), Misled),
     fault("Auto Scaling answers another call", AutoScaling(Wire::Crossed), NeverLowers),
     reply("Auto Scaling's answer is empty", spoilt::empty_xml),
     reply("Auto Scaling's answer is broken XML", spoilt::broken_xml),
@@ -148,7 +150,7 @@ pub const FAULTS: &[Fault] = &[
     reply("the credentials have expired", spoilt::expired_credentials),
     reply("Auto Scaling finds the request not valid", spoilt::validation),
     reply("the description has no group", spoilt::no_group),
-    reply("the description has pages without end", spoilt::endless_pages),
+    fault("the description has pages without end", AutoScaling(Wire::Edit(spoilt::endless_pages)), Obeys),
     reply("the desired capacity is a word", spoilt::size_in_words),
     reply("the desired capacity is missing", spoilt::no_size),
     reply("the desired capacity is negative", spoilt::negative_size),
