@@ -5,6 +5,7 @@ mod checker;
 mod course;
 #[path = "../drawn/mod.rs"]
 mod drawn;
+mod isolation;
 mod proxy;
 mod spoiled;
 mod table;
@@ -12,20 +13,19 @@ mod trial;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, thread};
 
+use drawn::Rng;
 use table::{FAULTS, Fault};
 
-/// Runs every trial on all processors, prints what it came to, and fails with those that broke a rule.
-fn survive(what: &str, trials: &[Vec<Fault>]) {
+/// Does `trial` for every case, on all processors.
+fn all<T: Sync, R: Send>(cases: &[T], trial: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let began = Instant::now();
     let work = || {
-        while let Some(faults) = trials.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let outcome = course::run(faults);
-            let names: Vec<_> = faults.iter().map(|fault| fault.name).collect();
-            results.lock().expect("no panic").push((names.join(" + "), outcome));
+        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = trial(case);
+            results.lock().expect("no panic").push(result);
         }
     };
     thread::scope(|scope| {
@@ -33,25 +33,60 @@ fn survive(what: &str, trials: &[Vec<Fault>]) {
             scope.spawn(work);
         }
     });
-    let results = results.into_inner().expect("no panic");
+    results.into_inner().expect("no panic")
+}
+
+fn names(faults: &[Fault]) -> String {
+    faults.iter().map(|fault| fault.name).collect::<Vec<_>>().join(" + ")
+}
+
+/// Runs every trial, prints a row of what it came to, and fails with those that broke a rule.
+fn survive(what: &str, trials: &[Vec<Fault>]) {
+    let began = Instant::now();
+    let results = all(trials, |faults| (names(faults), course::run(faults)));
     let simulated: Duration = results.iter().map(|(_, outcome)| outcome.simulated).sum();
     let cycles: usize = results.iter().map(|(_, outcome)| outcome.cycles).sum();
     let failed: Vec<_> = results.iter().filter(|(_, outcome)| !outcome.broken.is_empty()).collect();
-    println!(
-        "| {what} | {} | {cycles} | {:.1} h | {} | {:.0?} |",
-        trials.len(),
-        simulated.as_secs_f64() / 3600.0,
-        failed.len(),
-        began.elapsed()
-    );
-    let say = |(name, outcome): &&(String, course::Outcome)| format!("{name}: {} {:.600}", outcome.broken.len(), outcome.broken[0]);
+    let hours = simulated.as_secs_f64() / 3600.0;
+    let (trials, violations) = (trials.len(), failed.len());
+    println!("| {what} | {trials} | {cycles} | {hours:.1} h | {violations} | {:.0?} |", began.elapsed());
+    let say = |(name, outcome): &&(String, course::Outcome)| {
+        format!("{name}: {} {:.600}", outcome.broken.len(), outcome.broken[0])
+    };
     assert!(failed.is_empty(), "{}", failed.iter().map(say).collect::<Vec<_>>().join("\n"));
 }
 
 /// `SETPOINT_FAULT` names one or more by a part of its name.
 #[test]
 fn each_fault_alone_is_survived() {
-    let only = std::env::var("SETPOINT_FAULT").unwrap_or_default();
+    let only = env::var("SETPOINT_FAULT").unwrap_or_default();
     let chosen = FAULTS.iter().filter(|fault| fault.name.contains(&only));
-    survive("alone", &chosen.map(|fault| vec![*fault]).collect::<Vec<_>>());
+    survive("each fault alone", &chosen.map(|fault| vec![*fault]).collect::<Vec<_>>());
+}
+
+/// `SETPOINT_FAULT_PAIRS` is how many are drawn, or `all`; `SETPOINT_FAULT_SEED` is what they are drawn from.
+#[test]
+fn pairs_of_faults_are_survived() {
+    let wanted = env::var("SETPOINT_FAULT_PAIRS").unwrap_or_else(|_| "16".into());
+    let firsts = FAULTS.iter().enumerate();
+    let mut pairs: Vec<_> = firsts.flat_map(|(n, a)| FAULTS[n + 1..].iter().map(|b| vec![*a, *b])).collect();
+    if wanted != "all" {
+        let seed = env::var("SETPOINT_FAULT_SEED").map_or(1, |seed| seed.parse().expect("a number"));
+        let mut rng = Rng::new(seed);
+        let count = wanted.parse().expect("a number of pairs, or all");
+        pairs =
+            (0..count).map(|_| pairs[rng.below(u32::try_from(pairs.len()).expect("few")) as usize].clone()).collect();
+    }
+    survive("pairs of faults", &pairs);
+}
+
+#[test]
+fn a_fault_of_one_changes_no_decision_time_of_another() {
+    let only = env::var("SETPOINT_FAULT").unwrap_or_default();
+    let trials: Vec<_> = isolation::trials().into_iter().filter(|(fault, ..)| fault.name.contains(&only)).collect();
+    let undisturbed = isolation::undisturbed();
+    let disturbed: Vec<_> =
+        all(&trials, |trial| isolation::disturbed(trial, &undisturbed)).into_iter().flatten().collect();
+    println!("{} of {} limited faults disturb others", disturbed.len(), trials.len());
+    assert!(disturbed.is_empty(), "{}", disturbed.join("\n"));
 }

@@ -250,9 +250,8 @@ async fn spoil(state: &Mutex<State>, asked: &str, mut answer: Answer, faults: &[
 /// Whether the connection goes on.
 async fn deliver(client: &mut TcpStream, answer: &Answer, faults: &[Wire]) -> io::Result<bool> {
     let whole = answer.framed(answer.body.len());
-    let how = faults.iter().find(|fault| {
-        !matches!(fault, Wire::Edit(_) | Wire::Replay | Wire::Crossed | Wire::Late(_))
-    });
+    let how =
+        faults.iter().find(|fault| !matches!(fault, Wire::Edit(_) | Wire::Replay | Wire::Crossed | Wire::Late(_)));
     match how {
         Some(Wire::Drip) => {
             for byte in whole {

@@ -50,6 +50,18 @@ pub struct Fault {
     pub meanwhile: Meanwhile,
 }
 
+impl Fault {
+    /// What the fault is of.
+    pub fn face(&self) -> &'static str {
+        match self.switch {
+            Prometheus(_) => "Prometheus",
+            AutoScaling(_) => "Auto Scaling",
+            Switch::Group(_) | Switch::World(_) => "the groups",
+            Clock(_) => "the clock",
+        }
+    }
+}
+
 const fn fault(name: &'static str, switch: Switch, meanwhile: Meanwhile) -> Fault {
     Fault { name, switch, meanwhile }
 }
@@ -164,7 +176,11 @@ pub const FAULTS: &[Fault] = &[
     fault("somebody lowers MaxSize", Switch::Group(lower_max), Obeys),
     fault("the group is deleted and created again", Switch::Group(delete), Obeys),
     fault("Launch is suspended", Switch::Group(|world, name, on| suspend(world, name, on, "Launch")), Obeys),
-    fault("Terminate is suspended", Switch::Group(|world, name, on| suspend(world, name, on, "Terminate")), NeverLowers),
+    fault(
+        "Terminate is suspended",
+        Switch::Group(|world, name, on| suspend(world, name, on, "Terminate")),
+        NeverLowers,
+    ),
     fault("an instance refresh runs", Switch::Group(refresh), NeverLowers),
     fault("half of the instances are unhealthy", Switch::Group(unhealthy), NeverLowers),
     fault("a scaling policy of AWS appears", Switch::Group(rival), Obeys),
@@ -223,7 +239,11 @@ fn delete(world: &mut World, name: &str, on: bool) {
 fn suspend(world: &mut World, name: &str, on: bool, process: &str) {
     if let Some(fleet) = world.fleet_mut(name) {
         let suspended = &mut fleet.group.suspended;
-        if on { suspended.insert(process.to_owned()) } else { suspended.remove(process) };
+        if on {
+            suspended.insert(process.to_owned())
+        } else {
+            suspended.remove(process)
+        };
     }
 }
 

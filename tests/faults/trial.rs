@@ -40,7 +40,8 @@ pub struct Step {
 impl Step {
     pub fn sees(&self) -> bool {
         let observation = &self.evaluation.observation;
-        observation.group.is_some() && observation.measurements.iter().all(setpoint::observation::Measurement::has_number)
+        observation.group.is_some()
+            && observation.measurements.iter().all(setpoint::observation::Measurement::has_number)
     }
 
     /// A change of capacity that was made, or may have been.

@@ -89,17 +89,13 @@ impl Client {
     }
 
     /// The value of `query`, or of each instance that the label `per_instance` tells from the others, and the age.
-    pub async fn read(
-        &self,
-        query: &str,
-        per_instance: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Measurement, Answer> {
+    pub async fn read(&self, query: &str, per_instance: Option<&str>, now: Timestamp) -> Result<Measurement, Answer> {
         let Some(label) = per_instance else {
             let (number, age) = self.with_age(query, now, reply::number).await?;
             return Ok(Measurement::of(number.value, age));
         };
-        let (Instances { mean, reporting }, age) = self.with_age(query, now, |reply| reply::instances(reply, label)).await?;
+        let (Instances { mean, reporting }, age) =
+            self.with_age(query, now, |reply| reply::instances(reply, label)).await?;
         Ok(Measurement::Instances { mean, reporting, age })
     }
 
