@@ -144,9 +144,13 @@ mod tests {
         }
     }
 
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
     #[test]
     fn a_sample_far_in_the_future_has_no_age() {
-        let age = |at, value| of(Ok(Number { at, value }));
+        let age = |now, value| of(Ok(Number { at: now, value }), at(1000));
         assert_eq!(age(1000.5, 990.25), Ok(Duration::from_millis(10_250)));
         assert_eq!(age(1000.0, 1060.0), Ok(Duration::ZERO));
         let failure = |at, value| age(at, value).unwrap_err().measurement;
@@ -154,5 +158,14 @@ mod tests {
         for value in [1061.0, f64::NAN, f64::INFINITY, -1.0, 1e300] {
             assert_eq!(failure(1000.0, value), malformed, "{value}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_was_given_long_ago_is_as_old_and_one_of_the_future_is_none() {
+        let age = |now| of(Ok(Number { at: 1000.0, value: 990.0 }), at(now));
+        assert_eq!(age(1060), Ok(Duration::from_secs(10)));
+        assert_eq!(age(1061), Ok(Duration::from_secs(71)));
+        assert_eq!(age(940), Ok(Duration::from_secs(10)));
+        assert!(age(939).unwrap_err().detail.is_some_and(|detail| detail.contains("61 s ahead of Setpoint's")));
     }
 }
