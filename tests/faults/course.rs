@@ -11,7 +11,7 @@ use crate::trial::{self, Step, Trial};
 
 pub const GROUPS: [&str; 3] = ["rising", "steady", "falling"];
 pub const BOOT: Duration = Duration::from_secs(30);
-const INTERVAL: Duration = Duration::from_secs(30);
+pub const INTERVAL: Duration = Duration::from_secs(30);
 
 /// The faults begin and end between two cycles, so that nothing depends on which of two is quicker.
 const ON: Duration = Duration::from_secs(260);
@@ -65,7 +65,7 @@ pub fn configuration(names: &[&str]) -> String {
 }
 
 /// Requests per second, at last and at first, of each group.
-fn rates(name: &str) -> (f64, f64) {
+pub fn rates(name: &str) -> (f64, f64) {
     match name {
         "rising" => (300.0, 900.0),
         "falling" => (900.0, 300.0),
@@ -79,8 +79,8 @@ pub fn load(name: &str) -> Workload {
     Workload::through(vec![(begins, from), (ends, to)])
 }
 
-fn world(names: &[&str]) -> World {
-    names.iter().fold(trial::world(1), |world, name| {
+pub fn world(seed: u64, names: &[&str]) -> World {
+    names.iter().fold(trial::world(seed), |world, name| {
         let (rate, _) = rates(name);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small fleet")]
         let fitting = (rate / 100.0) as u32;
@@ -116,7 +116,7 @@ pub struct Outcome {
 /// Runs the course with these faults, each a minute after the one before.
 pub fn run(faults: &[Fault]) -> Outcome {
     trial::runtime().block_on(async {
-        let trial = Trial::start(world(&GROUPS), &configuration(&GROUPS)).await;
+        let trial = Trial::start(world(1, &GROUPS), &configuration(&GROUPS)).await;
         let mut on = Vec::new();
         for (fault, after) in faults.iter().zip(0..) {
             trial.until(ON + after * LATER).await;
@@ -130,7 +130,7 @@ pub fn run(faults: &[Fault]) -> Outcome {
             on.remove(0);
             switch(&trial, &on, fault, false, &GROUPS, "");
         }
-        let converged = converge(&trial, over).await;
+        let converged = converge(&trial, over.max(OFF + Duration::from_secs(70))).await;
         let misled = faults.iter().any(|fault| fault.meanwhile == Meanwhile::Misled);
         let mut broken = if misled { Vec::new() } else { truth(&trial) };
         let simulated = trial.since_start();
@@ -145,13 +145,13 @@ pub fn run(faults: &[Fault]) -> Outcome {
 }
 
 /// Waits until every group has the size that its load needs, and a little longer.
-async fn converge(trial: &Trial, over: Duration) -> Option<String> {
+pub async fn converge(trial: &Trial, over: Duration) -> Option<String> {
     let fits = |name: &&str| {
         let needed = rates(name).1 / 100.0;
         trial.desired(name).is_some_and(|desired| (needed..=needed * 1.2 + 1.0).contains(&f64::from(desired)))
     };
     let mut fitting = 0;
-    let mut at = over.max(OFF + Duration::from_secs(70));
+    let mut at = over;
     while fitting < 4 {
         if at > over + ENOUGH {
             let sizes: Vec<_> =
@@ -166,7 +166,7 @@ async fn converge(trial: &Trial, over: Duration) -> Option<String> {
 }
 
 /// No call took capacity from a group that its decision did not mean to take.
-fn truth(trial: &Trial) -> Vec<String> {
+pub fn truth(trial: &Trial) -> Vec<String> {
     let steps = trial.steps();
     trial.world.with(|world| {
         let mut broken = Vec::new();
@@ -216,7 +216,7 @@ fn during(faults: &[Fault], steps: &[Step]) -> Vec<String> {
 }
 
 /// The first decision after the faults comes within one interval and sees everything.
-fn after(steps: &[Step], over: Duration) -> Vec<String> {
+pub fn after(steps: &[Step], over: Duration) -> Vec<String> {
     let first = |name: &&str| steps.iter().find(|step| &*step.policy.name == *name && step.at > over);
     let late = |name: &&str| !first(name).is_some_and(|step| step.at <= over + INTERVAL && step.sees());
     let blind = GROUPS.iter().filter(|name| late(name));

@@ -33,8 +33,8 @@ pub struct Step {
     pub policy: Arc<Policy>,
     pub evaluation: Evaluation,
     pub outcome: Outcome,
-    /// It follows on another without one missing in between.
-    pub next: bool,
+    /// How many evaluations its policy has had, since it is known.
+    pub number: u64,
 }
 
 impl Step {
@@ -141,7 +141,7 @@ impl Trial {
     }
 
     pub async fn reload(&self, text: &str) -> Result<(), String> {
-        text.clone_into(&mut self.text.lock().expect("no panic"));
+        text.clone_into(&mut *self.text.lock().expect("no panic"));
         let (answer, outcome) = oneshot::channel();
         self.commands.send(Command::Reload(answer)).await.expect("the daemon runs");
         let outcome = outcome.await.expect("an answer");
@@ -199,8 +199,8 @@ async fn record_all(board: Board, record: Arc<Mutex<Record>>, started: Instant) 
             let outcome = acted.map_or(Outcome::NoOp, |action| action.outcome);
             let mut record = record.lock().expect("no panic");
             let policy = Arc::clone(&record.policies[&status.name]);
-            let next = before.unwrap_or(0) + 1 == status.counters.evaluations;
-            record.steps.push(Step { at: started.elapsed(), policy, evaluation, outcome, next });
+            let number = status.counters.evaluations;
+            record.steps.push(Step { at: started.elapsed(), policy, evaluation, outcome, number });
         }
         if reader.changed().await.is_err() {
             return;
@@ -210,17 +210,20 @@ async fn record_all(board: Board, record: Arc<Mutex<Record>>, started: Instant) 
 
 /// What a checker that shares no code with the core has to say of every step.
 pub fn check(steps: &[Step]) -> Vec<String> {
-    let mut checkers: BTreeMap<Arc<str>, Checker> = BTreeMap::new();
+    let mut checkers: BTreeMap<Arc<str>, (u64, Checker)> = BTreeMap::new();
     let mut broken = Vec::new();
     for step in steps {
         let Step { policy, evaluation, .. } = step;
-        let checker = checkers.entry(policy.name.clone()).or_default();
+        let (number, checker) = checkers.entry(policy.name.clone()).or_default();
+        if step.number == 1 {
+            checker.restart();
+        } else if step.number != *number + 1 {
+            broken.push(format!("{} at {:?}: an evaluation was not seen", policy.name, step.at));
+        }
+        *number = step.number;
         let (seen, decision, now) = (&evaluation.observation, evaluation.decision, evaluation.at);
         if let Err(rule) = checker.check(Case { policy, seen, decision, now }) {
             broken.push(format!("{} at {:?}: {rule}: {evaluation:?}", policy.name, step.at));
-        }
-        if !step.next {
-            broken.push(format!("{} at {:?}: an evaluation was not seen", policy.name, step.at));
         }
         checker.settled(decision, step.outcome, now);
     }
