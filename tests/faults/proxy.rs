@@ -1,4 +1,5 @@
 //! What stands between the daemon and one wire face of the world, and spoils what passes. It never decides when.
+#![allow(dead_code, reason = "each test crate uses its own part")]
 
 use std::collections::HashMap;
 use std::io;
@@ -79,6 +80,7 @@ struct State {
     /// The answers before the fault, by what was asked.
     replies: HashMap<String, Answer>,
     last: Option<Answer>,
+    requests: usize,
 }
 
 pub struct Proxy {
@@ -106,6 +108,13 @@ impl Proxy {
     pub fn set(&self, faults: Vec<(Wire, &'static str)>) {
         lock(&self.state).faults = faults;
         self.changed.notify_one();
+    }
+}
+
+impl Proxy {
+    /// How many requests have come so far.
+    pub fn requests(&self) -> usize {
+        lock(&self.state).requests
     }
 }
 
@@ -152,7 +161,8 @@ async fn carry(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>
     while let Some(request) = read_request(&mut client, &mut buffer).await? {
         let asked = String::from_utf8_lossy(&request).into_owned();
         let faults: Vec<Wire> = {
-            let state = lock(state);
+            let mut state = lock(state);
+            state.requests += 1;
             state.faults.iter().filter(|(_, only)| asked.contains(only)).map(|(wire, _)| *wire).collect()
         };
         if faults.iter().any(|wire| matches!(wire, Wire::Refused | Wire::Reset)) {

@@ -1,4 +1,5 @@
 //! Answers of Prometheus and of Auto Scaling, spoilt one way each.
+#![allow(dead_code, reason = "each test crate uses its own part")]
 
 use serde_json::{Value, json};
 
@@ -76,7 +77,7 @@ pub fn partial(answer: Answer) -> Answer {
     edited(answer, |body| body["warnings"] = json!(["some store nodes are unavailable"]))
 }
 
-fn edited(answer: Answer, edit: impl FnOnce(&mut Value)) -> Answer {
+pub fn edited(answer: Answer, edit: impl FnOnce(&mut Value)) -> Answer {
     let Ok(mut body) = serde_json::from_slice(&answer.body) else { return answer };
     edit(&mut body);
     Answer { body: body.to_string().into(), ..answer }
@@ -215,7 +216,7 @@ pub fn size_beyond_32_bits(answer: Answer) -> Answer {
 }
 
 /// The instances of each group: `keep` says which, by their number.
-fn instances(answer: &Answer, keep: impl Fn(usize) -> bool) -> Answer {
+pub fn instances(answer: &Answer, keep: impl Fn(usize) -> bool) -> Answer {
     let text = answer.text();
     let mut body = String::new();
     let mut rest = text.as_str();

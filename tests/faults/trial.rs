@@ -1,5 +1,6 @@
 //! The whole daemon against the world, with a proxy before each of its faces, in virtual time: on one thread whose clock
 //! stands while anything is ready, so that a day passes in seconds and the same twice gives the same twice.
+#![allow(dead_code, reason = "each test crate uses its own part")]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
