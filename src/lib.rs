@@ -14,6 +14,7 @@
 //! | [`control`] | the core: pure decisions, no I/O, no clock, cannot fail |
 //! | [`metric`] | where measurements come from |
 //! | [`target`] | what is scaled |
+//! | [`rehearsal`] | policy tests: a series in, decisions out |
 //! | [`daemon`] | lanes, cycles, reload, shutdown |
 //! | [`status`] | the snapshot that `daemon` publishes and `api` reads |
 //! | [`api`] | HTTP: status, own metrics, the web page |
@@ -43,6 +44,8 @@ pub mod daemon;
 pub mod metric;
 pub mod observation;
 pub mod policy;
+#[cfg(feature = "daemon")]
+pub mod rehearsal;
 pub mod simulation;
 #[cfg(feature = "daemon")]
 pub mod status;

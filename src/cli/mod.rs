@@ -41,11 +41,16 @@ enum Command {
     },
     /// Check a configuration and report everything that is wrong with it.
     ///
-    /// Exits with 0, or with 78 when there are findings.
+    /// Exits with 0, or with 78 when there are findings. With --tests it also runs policy tests, in which series of
+    /// measurements go in and decisions are expected, and exits with 1 when any fails.
+    #[command(after_help = CHECK_EXAMPLE)]
     Check {
         /// The configuration file.
         #[arg(value_name = "FILE", default_value = "/etc/setpoint/setpoint.toml")]
         file: PathBuf,
+        /// A file of policy tests to run; may be given several times.
+        #[arg(long, value_name = "FILE")]
+        tests: Vec<PathBuf>,
         /// What to print.
         #[arg(long, value_enum, default_value_t)]
         output: Output,
@@ -97,6 +102,20 @@ enum Command {
     },
 }
 
+const CHECK_EXAMPLE: &str = r#"Example:
+  $ setpoint check setpoint.toml --tests web.tests.toml
+
+  with web.tests.toml:
+    [[test]]
+    name = "a doubled load doubles the fleet"
+    policy = "web"
+    group = { desired = 4, boot_time = "2m" }
+    [test.load]           # busy instances; or [test.series], the measurements themselves
+    cpu = "2.8x20 5.6x60" # one sample each interval, as in promtool
+    [[test.expect]]
+    at = "10m"
+    desired = 8"#;
+
 const DRIVE_EXAMPLE: &str = r#"Example:
   $ echo '{"at": 0, "metrics": {"cpu": 0.92}, "group": {"desired": 4, "in_service": 4, "pending": 0, "min": 2, "max": 10}}' |
       setpoint drive --config setpoint.toml --policy web"#;
@@ -121,7 +140,7 @@ pub fn main() -> ExitCode {
         Command::Run { config, log_format } => {
             runtime().and_then(|runtime| runtime.block_on(run::run(config, log_format)))
         }
-        Command::Check { file, output } => return check::run(&file, output == Output::Json),
+        Command::Check { file, tests, output } => return check::run(&file, &tests, output == Output::Json),
         Command::Explain { name, url, output } => {
             runtime().and_then(|runtime| runtime.block_on(explain::run(&name, &url, output == Output::Json)))
         }
