@@ -9,10 +9,10 @@ use std::time::Duration;
 use fixture::{metric, policy};
 use setpoint::policy::{Capacity, Controller, Gains, MetricKind, PerDirection, Policy, Risk, StepLimit};
 use setpoint::simulation::bound;
-use setpoint::simulation::reference::{self, Settings};
+use setpoint::simulation::contest::{Arena, Contestant};
+use setpoint::simulation::reference::Settings;
 use setpoint::simulation::trace::{CEILING, Trace};
 
-const BOOT: Duration = Duration::from_mins(2);
 const MIN: Capacity = Capacity::new(2);
 
 /// The first `days` of a trace: percent of the time over 500 ms, instance-time relative to the optimum, actions.
@@ -22,8 +22,9 @@ fn steered(csv: &str, bin: usize, days: usize, rules: &Policy) -> (f64, f64, u64
     let needs = bound::needs(&bound::loads(&demand.expected), MIN);
     let max = Capacity::new(2 * needs.iter().max().unwrap());
     let rules = Policy { min: MIN, max, ..rules.clone() };
-    let tally = reference::run(Settings { boot: BOOT, min: MIN, max }, &demand, reference::by_policy(&rules));
-    let score = tally.score(bound::clairvoyant(&needs, BOOT.as_secs_f64()));
+    let arena = Arena::new(Settings::reference(MIN, max), demand);
+    let tally = arena.tally(&Contestant::Policy(Box::new(rules)));
+    let score = tally.score(arena.optimum());
     (score.over_objective, score.relative_cost, u64::from(tally.actions))
 }
 

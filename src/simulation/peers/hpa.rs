@@ -70,18 +70,18 @@ fn up(replicas: f64, otherwise: Capacity) -> Capacity {
 mod tests {
     use super::*;
     use crate::simulation::plant::Reading;
-    use crate::simulation::reference::Settings;
 
     fn seen(second: i64, utilization: f64, in_service: u32, pending: u32) -> Seen {
-        let settings = Settings { boot: Duration::ZERO, min: Capacity::ZERO, max: Capacity::MAX };
         Seen {
             at: Timestamp::from_second(second).unwrap(),
             measured: Reading { utilization, arrival_rate: 0.0, p99: 0.0 },
+            age: Duration::from_secs(3),
             desired: Capacity::new(in_service + pending),
             in_service: Capacity::new(in_service),
             warm: Capacity::new(in_service),
             pending: Capacity::new(pending),
-            settings,
+            min: Capacity::ZERO,
+            max: Capacity::MAX,
         }
     }
 
