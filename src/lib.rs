@@ -19,6 +19,7 @@
 //! | [`status`] | the snapshot that `daemon` publishes and `api` reads |
 //! | [`api`] | HTTP: status, own metrics, the web page |
 //! | [`simulation`] | the embedded world and its wire face |
+//! | [`tuning`] | the cheapest setting of a policy's knobs that keeps an objective |
 //! | [`clock`] | the one place that reads the time |
 //! | [`telemetry`] | logs |
 //!
@@ -53,3 +54,4 @@ pub mod status;
 pub mod target;
 #[cfg(feature = "daemon")]
 pub mod telemetry;
+pub mod tuning;

@@ -14,6 +14,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("target", "policy observation"),
     ("status", "policy observation control"),
     ("simulation", "policy observation control clock"),
+    ("tuning", "policy observation control simulation"),
     ("rehearsal", "policy observation control"),
     // Of the rooms that act, only the settings, which are plain data.
     (
@@ -22,7 +23,10 @@ const ROOMS: &[(&str, &str)] = &[
     ),
     ("api", "policy observation control status clock"),
     ("daemon", "policy observation control metric target status config clock telemetry simulation"),
-    ("cli", "policy observation control metric target status config clock telemetry simulation daemon api rehearsal"),
+    (
+        "cli",
+        "policy observation control metric target status config clock telemetry simulation daemon api rehearsal tuning",
+    ),
 ];
 
 /// What the core must not name, so that it stays pure. A number becomes an integer by clamping and converting:
