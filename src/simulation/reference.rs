@@ -14,7 +14,7 @@ use super::noise::{Noise, scramble};
 use super::plant::{Reading, WARM_UP};
 use super::queue::Service;
 use super::score::{Provision, Tally};
-use super::server::{Served, Server, steps};
+use super::server::{Gauges, Served, Server, steps};
 use super::trace::{Demand, count};
 use crate::policy::Capacity;
 
@@ -50,6 +50,8 @@ pub struct Settings {
     pub launch_failures: f64,
     /// How fast instances are.
     pub speeds: Speeds,
+    /// Which instance a scale-in takes.
+    pub removed: Removed,
     /// Each instance is billed for this long at least.
     pub least_billed: Duration,
     /// What an instance of speed 1 can do.
@@ -83,6 +85,15 @@ pub enum Speeds {
     Mix(Vec<(f64, f64)>),
 }
 
+/// Which instance a scale-in takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// The oldest in service, and one that boots only when none is: an Auto Scaling group.
+    Oldest,
+    /// The youngest, and so those that boot first: the pods of Kubernetes.
+    Youngest,
+}
+
 impl Settings {
     /// The reference plant: it boots in two minutes, is asked every 15 s, and starts at the Unix epoch.
     pub fn reference(min: Capacity, max: Capacity) -> Self {
@@ -97,6 +108,7 @@ impl Settings {
             resolution: INTERVAL,
             launch_failures: 0.0,
             speeds: Speeds::Alike,
+            removed: Removed::Oldest,
             least_billed: LEAST_BILLED,
             service: Service::REFERENCE,
             noise: 0.0,
@@ -123,6 +135,8 @@ pub struct Seen {
     pub at: Timestamp,
     /// The mean over one interval that ended a lag ago, as a scrape would give it.
     pub measured: Reading,
+    /// Requests that were served or waited, on average over the same interval.
+    pub in_flight: f64,
     /// Age of the newest sample.
     pub age: Duration,
     /// Desired capacity.
@@ -200,28 +214,30 @@ pub fn run(
     tally
 }
 
-fn seen(settings: &Settings, fleet: &mut Fleet, measured: Reading) -> Seen {
+fn seen(settings: &Settings, fleet: &mut Fleet, measured: Gauges) -> Seen {
     let Serving { in_service, warm, .. } = fleet.serving();
     let (desired, pending) = (fleet.desired(), fleet.desired().minus(in_service));
     let Settings { min, max, lag: age, .. } = *settings;
-    Seen { at: time(settings, fleet), measured, age, desired, in_service, warm, pending, min, max }
+    let Gauges { reading: measured, in_flight } = measured;
+    Seen { at: time(settings, fleet), measured, in_flight, age, desired, in_service, warm, pending, min, max }
 }
 
 fn time(settings: &Settings, fleet: &Fleet) -> Timestamp {
     settings.start.saturating_add(fleet.since_start()).unwrap_or(settings.start)
 }
 
-/// The reading with an error of this relative `deviation` on each of its numbers.
-fn blurred(reading: Reading, deviation: f64, noise: &mut Noise) -> Reading {
+/// The same with an error of this relative `deviation` on each of its numbers.
+fn blurred(exact: Gauges, deviation: f64, noise: &mut Noise) -> Gauges {
     if deviation <= 0.0 {
-        return reading;
+        return exact;
     }
     let mut blur = |exact: f64| (exact * (1.0 + deviation * noise.normal())).max(0.0);
-    Reading {
-        utilization: blur(reading.utilization).min(1.0),
-        arrival_rate: blur(reading.arrival_rate),
-        p99: blur(reading.p99),
-    }
+    let reading = Reading {
+        utilization: blur(exact.reading.utilization).min(1.0),
+        arrival_rate: blur(exact.reading.arrival_rate),
+        p99: blur(exact.reading.p99),
+    };
+    Gauges { reading, in_flight: blur(exact.in_flight) }
 }
 
 /// Sums over one resolution.

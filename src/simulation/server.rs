@@ -51,7 +51,15 @@ pub(super) struct Server {
     /// Requests that are sent again with the next step.
     again: f64,
     /// A window and a lag, at most.
-    recent: VecDeque<Reading>,
+    recent: VecDeque<Gauges>,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Gauges {
+    pub reading: Reading,
+    /// Requests that are served or wait in the backlog.
+    pub in_flight: f64,
 }
 
 impl Server {
@@ -73,17 +81,26 @@ impl Server {
         let (utilization, delay) =
             if able > 0.0 { ((work / able).min(1.0), self.backlog / able) } else { (1.0, LONGEST_WAIT) };
         let queue = Queue::of(&self.service, utilization, delay);
-        self.note(Reading { utilization, arrival_rate: rate, p99: queue.p99() });
-        self.served(rate * seconds, waiting - self.backlog, queue)
+        let reading = Reading { utilization, arrival_rate: rate, p99: queue.p99() };
+        let in_flight = capacity * self.in_system(utilization, &queue) + self.backlog;
+        self.note(Gauges { reading, in_flight });
+        self.served(reading, rate * seconds, waiting - self.backlog, queue)
     }
 
-    fn served(&mut self, requests: f64, dropped: f64, queue: Queue) -> Served {
+    /// Requests that one instance serves or lets wait, by Little's law. No more wait than there are workers: towards full
+    /// load the formula has no bound, and the backlog tells.
+    fn in_system(&self, utilization: f64, queue: &Queue) -> f64 {
+        let workers = f64::from(self.service.workers);
+        utilization * workers + (utilization * self.service.rate * queue.mean_wait()).min(workers)
+    }
+
+    fn served(&mut self, reading: Reading, requests: f64, dropped: f64, queue: Queue) -> Served {
         let answered = (requests - dropped).max(0.0);
         if self.retried > 0.0 {
             self.again = self.retried * (requests - answered * (1.0 - queue.share_over(PATIENCE)));
         }
         Served {
-            reading: self.recent.back().copied().unwrap_or_default(),
+            reading,
             requests,
             over_objective: requests - answered * (1.0 - queue.share_over(self.service.objective)),
             dropped,
@@ -91,22 +108,23 @@ impl Server {
         }
     }
 
-    fn note(&mut self, reading: Reading) {
+    fn note(&mut self, gauges: Gauges) {
         if self.recent.len() == self.window + self.lag {
             self.recent.pop_front();
         }
-        self.recent.push_back(reading);
+        self.recent.push_back(gauges);
     }
 
     /// The mean of one interval, ended a lag ago; `None` before there is one.
-    pub fn measured(&self) -> Option<Reading> {
+    pub fn measured(&self) -> Option<Gauges> {
         let scraped = (self.recent.len() == self.window + self.lag).then(|| self.recent.range(..self.window))?;
-        let mean = |of: fn(&Reading) -> f64| scraped.clone().map(of).sum::<f64>() / count(self.window);
-        Some(Reading {
-            utilization: mean(|reading| reading.utilization),
-            arrival_rate: mean(|reading| reading.arrival_rate),
-            p99: mean(|reading| reading.p99),
-        })
+        let mean = |of: fn(&Gauges) -> f64| scraped.clone().map(of).sum::<f64>() / count(self.window);
+        let reading = Reading {
+            utilization: mean(|gauges| gauges.reading.utilization),
+            arrival_rate: mean(|gauges| gauges.reading.arrival_rate),
+            p99: mean(|gauges| gauges.reading.p99),
+        };
+        Some(Gauges { reading, in_flight: mean(|gauges| gauges.in_flight) })
     }
 }
 
@@ -135,9 +153,9 @@ mod tests {
             assert_eq!(server.measured(), None);
             server.serve(rate, 10.0);
         }
-        near(server.measured().unwrap().arrival_rate, (900.0 + 100.0 + 200.0 + 300.0 + 400.0) / 5.0);
+        near(server.measured().unwrap().reading.arrival_rate, (900.0 + 100.0 + 200.0 + 300.0 + 400.0) / 5.0);
         server.serve(0.0, 10.0);
-        near(server.measured().unwrap().utilization, 1500.0 / 5.0 / 2000.0);
+        near(server.measured().unwrap().reading.utilization, 1500.0 / 5.0 / 2000.0);
     }
 
     #[test]
@@ -167,7 +185,9 @@ mod tests {
     fn clients_that_give_up_send_again_and_keep_the_fleet_busy() {
         let after_the_burst = |retried| {
             let mut server = server(retried);
-            (0..40).for_each(|_| drop(server.serve(1600.0, 4.0)));
+            for _ in 0..40 {
+                server.serve(1600.0, 4.0);
+            }
             (0..100).map(|_| server.serve(500.0, 4.0)).last().unwrap().reading.utilization
         };
         near(after_the_burst(0.0), 500.0 / 800.0);

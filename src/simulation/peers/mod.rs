@@ -2,13 +2,19 @@
 //! and sources; simplified where it says so, and never used to steer a group.
 
 use super::bound;
-use super::reference::{INTERVAL, STEP, Seen, Settings};
+use super::reference::{INTERVAL, Removed, Seen, Settings};
 use super::trace::Demand;
 use crate::policy::Capacity;
 
 pub mod hpa;
+pub mod kpa;
+pub mod nomad;
+pub mod target_tracking;
 
 pub use hpa::HorizontalPodAutoscaler;
+pub use kpa::KnativePodAutoscaler;
+pub use nomad::TargetValue;
+pub use target_tracking::TargetTracking;
 
 /// Whom policies are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,14 +60,17 @@ impl Peer {
         }
     }
 
-    /// `settings` with the interval and the lag that this peer works at.
-    pub(super) fn placed(self, settings: &Settings, demand: &Demand) -> Settings {
-        let peak = demand.expected.iter().copied().fold(0.0, f64::max);
-        let (interval, lag) = (INTERVAL, STEP);
-        match self {
-            Self::Static => Settings { min: settings.needed(peak).min(settings.max), ..settings.clone() },
-            _ => Settings { interval, lag, ..settings.clone() },
-        }
+    /// `settings` as this peer works: its interval, its lag, and what a scale-in takes.
+    pub(super) fn placed(self, settings: &Settings) -> Settings {
+        let (interval, lag) = match self {
+            Self::Kpa => (KnativePodAutoscaler::INTERVAL, settings.lag),
+            Self::AwsTargetTracking => TargetTracking::CLASSIC,
+            Self::AwsTargetTrackingHighResolution => TargetTracking::HIGH_RESOLUTION,
+            Self::Nomad => (TargetValue::INTERVAL, settings.lag),
+            Self::Hpa | Self::Static | Self::Clairvoyant => (INTERVAL, settings.lag),
+        };
+        let removed = if matches!(self, Self::Hpa | Self::Kpa) { Removed::Youngest } else { settings.removed };
+        Settings { interval, lag, removed, ..settings.clone() }
     }
 
     /// What it decides at `target`.
@@ -72,12 +81,61 @@ impl Peer {
         demand: &'a Demand,
     ) -> Box<dyn FnMut(&Seen) -> Capacity + 'a> {
         match self {
-            Self::Hpa | Self::Kpa | Self::AwsTargetTracking | Self::AwsTargetTrackingHighResolution | Self::Nomad => {
-                let mut peer = HorizontalPodAutoscaler::new(target);
-                Box::new(move |seen| peer.decide(seen))
+            Self::Hpa => {
+                let mut hpa = HorizontalPodAutoscaler::new(target);
+                Box::new(move |seen| hpa.decide(seen))
             }
-            Self::Static => Box::new(|seen| seen.min),
+            Self::Kpa => {
+                let mut kpa = KnativePodAutoscaler::new(target, settings.service.workers);
+                Box::new(move |seen| kpa.decide(seen))
+            }
+            Self::AwsTargetTracking | Self::AwsTargetTrackingHighResolution => {
+                let mut tracking = TargetTracking::new(target);
+                Box::new(move |seen| tracking.decide(seen))
+            }
+            Self::Nomad => {
+                let mut nomad = TargetValue::new(target);
+                Box::new(move |seen| nomad.decide(seen))
+            }
+            Self::Static => {
+                let peak = settings.needed(demand.expected.iter().copied().fold(0.0, f64::max));
+                Box::new(move |_| peak)
+            }
             Self::Clairvoyant => Box::new(bound::look_ahead(settings, &demand.arrived)),
         }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::simulation::plant::Reading;
+
+    /// What a peer sees of warm instances at this utilization.
+    pub fn seen(second: i64, utilization: f64, in_service: u32, pending: u32) -> Seen {
+        Seen {
+            at: Timestamp::from_second(second).unwrap(),
+            measured: Reading { utilization, arrival_rate: 0.0, p99: 0.0 },
+            in_flight: 0.0,
+            age: Duration::from_secs(3),
+            desired: Capacity::new(in_service + pending),
+            in_service: Capacity::new(in_service),
+            warm: Capacity::new(in_service),
+            pending: Capacity::new(pending),
+            min: Capacity::ZERO,
+            max: Capacity::MAX,
+        }
+    }
+
+    #[test]
+    fn a_static_fleet_is_what_the_peak_needs() {
+        let demand = Demand { expected: vec![100.0, 900.0, 100.0], arrived: vec![100.0; 3], retried: 0.0 };
+        let settings = Settings::reference(Capacity::new(2), Capacity::new(100));
+        let asked = Peer::Static.decider(0.7, &settings, &demand)(&seen(0, 0.1, 2, 0));
+        assert_eq!(asked.get(), 5, "900 / (200 × 0.9305) = 4.8");
     }
 }
