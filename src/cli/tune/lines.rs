@@ -78,3 +78,35 @@ impl Display for Law<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::tuning::knobs;
+
+    const HEAD: &str =
+        "[prometheus]\nurl = \"http://127.0.0.1\"\n[[policy]]\nname = \"web\"\nasg = \"web\"\nmin = 2\nmax = 30\n";
+    const METRIC: &str = "[[policy.metric]]\nname = \"cpu\"\nkind = \"utilization\"\nquery = \"cpu\"\n";
+
+    #[test]
+    fn every_line_is_read_as_what_it_says() {
+        for controller in ["pid", "risk"] {
+            let text = format!("{HEAD}controller = {{ kind = \"{controller}\" }}\n{METRIC}target = 0.7\n");
+            let mut policy = config::parse("t.toml", &text, []).unwrap().policies.remove(0);
+            let turn = |range: &crate::tuning::Range| {
+                let (from, to) = (range.knob.of(&policy), range.at(0.618));
+                range.knob.set(&mut policy, to);
+                Change { knob: range.knob, from, to }
+            };
+            let changes: Vec<Change> = knobs(&policy.clone()).iter().map(turn).collect();
+            let lines = Lines { policy: &policy, changes: &changes }.to_string();
+            let (own, metric) = lines
+                .split_once("# ")
+                .map_or((&*lines, "target = 0.7\n"), |(own, metric)| (own, metric.split_once('\n').unwrap().1));
+            let pasted = format!("{HEAD}{own}{METRIC}{metric}");
+            let read = config::parse("t.toml", &pasted, []).unwrap_or_else(|findings| panic!("{findings}\n{pasted}"));
+            assert_eq!(read.policies[0], policy, "{pasted}");
+        }
+    }
+}
