@@ -18,6 +18,7 @@
 //! | [`status`] | the snapshot that `daemon` publishes and `api` reads |
 //! | [`api`] | HTTP: status, own metrics, the web page |
 //! | [`simulation`] | the embedded world and its wire face |
+//! | [`report`] | a comparison as text, JSON, and one HTML file with charts |
 //! | [`clock`] | the one place that reads the time |
 //! | [`telemetry`] | logs |
 //!
@@ -43,6 +44,8 @@ pub mod daemon;
 pub mod metric;
 pub mod observation;
 pub mod policy;
+#[cfg(feature = "daemon")]
+pub mod report;
 pub mod simulation;
 #[cfg(feature = "daemon")]
 pub mod status;
