@@ -114,7 +114,7 @@ impl Arena {
                 reference::run(&self.settings, &self.demand, |seen| driver.decide(seen), |_| ())
             }
             Contestant::Peer { peer, target } => {
-                let settings = peer.placed(&self.settings, &self.demand);
+                let settings = peer.placed(&self.settings);
                 reference::run(&settings, &self.demand, peer.decider(*target, &settings, &self.demand), |_| ())
             }
         }
@@ -138,7 +138,7 @@ impl Arena {
                 reference::run(&self.settings, &self.demand, decide, record)
             }
             Contestant::Peer { peer, target } => {
-                let settings = peer.placed(&self.settings, &self.demand);
+                let settings = peer.placed(&self.settings);
                 let mut decider = peer.decider(*target, &settings, &self.demand);
                 let decide = |seen: &Seen| {
                     let to = decider(seen);

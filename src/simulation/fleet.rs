@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::noise::Noise;
 use super::plant::share_warmed;
-use super::reference::{Boot, STEP, Settings, Speeds};
+use super::reference::{Boot, Removed, STEP, Settings, Speeds};
 use crate::policy::Capacity;
 
 /// The utilization that the fleet starts at.
@@ -85,14 +85,17 @@ impl<'a> Fleet<'a> {
         capacity(self.instances.len())
     }
 
-    /// Launches, or terminates the oldest: one that boots only when none is in service.
+    /// Launches, or terminates what the settings say.
     pub fn set_desired(&mut self, desired: Capacity) {
         while self.desired() < desired {
             self.launch();
         }
         while self.desired() > desired {
-            let oldest = self.instances.iter().position(|instance| instance.ready <= self.now);
-            self.terminate(oldest.unwrap_or_default());
+            let place = match self.settings.removed {
+                Removed::Oldest => self.instances.iter().position(|instance| instance.ready <= self.now),
+                Removed::Youngest => self.instances.len().checked_sub(1),
+            };
+            self.terminate(place.unwrap_or_default());
         }
     }
 
@@ -267,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scale_in_takes_the_oldest_in_service() {
+    fn a_scale_in_takes_the_oldest_in_service_or_the_youngest_of_all() {
         let settings = settings(2);
         let mut fleet = Fleet::start(&settings, 0.0);
         at(&mut fleet, 3);
@@ -275,6 +278,11 @@ mod tests {
         fleet.set_desired(Capacity::new(1));
         let launched: Vec<_> = fleet.instances.iter().map(|instance| instance.launched).collect();
         assert_eq!(launched, [Duration::from_secs(63)], "the two that served are gone, the one that boots is not");
+        let settings = Settings { removed: Removed::Youngest, ..settings };
+        let mut pods = Fleet::start(&settings, 0.0);
+        pods.set_desired(Capacity::new(3));
+        pods.set_desired(Capacity::new(1));
+        assert_eq!(pods.serving().in_service.get(), 1, "the one that boots is gone, and one that served");
     }
 
     #[test]

@@ -101,7 +101,12 @@ impl Queue {
 
     /// The mean response time.
     pub fn mean(&self) -> f64 {
-        self.service + (self.busy / self.drain).min(LONGEST_WAIT) + self.backlog
+        self.service + self.mean_wait() + self.backlog
+    }
+
+    /// The mean wait for a worker, without that behind the backlog.
+    pub fn mean_wait(&self) -> f64 {
+        (self.busy / self.drain).min(LONGEST_WAIT)
     }
 
     /// The 99th percentile of the response time, from above: the percentiles of service and wait are added.

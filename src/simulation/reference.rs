@@ -50,6 +50,8 @@ pub struct Settings {
     pub launch_failures: f64,
     /// How fast instances are.
     pub speeds: Speeds,
+    /// Which instance a scale-in takes.
+    pub removed: Removed,
     /// Each instance is billed for this long at least.
     pub least_billed: Duration,
     /// What an instance of speed 1 can do.
@@ -83,6 +85,15 @@ pub enum Speeds {
     Mix(Vec<(f64, f64)>),
 }
 
+/// Which instance a scale-in takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// The oldest in service, and one that boots only when none is: an Auto Scaling group.
+    Oldest,
+    /// The youngest, and so those that boot first: the pods of Kubernetes.
+    Youngest,
+}
+
 impl Settings {
     /// The reference plant: it boots in two minutes, is asked every 15 s, and starts at the Unix epoch.
     pub fn reference(min: Capacity, max: Capacity) -> Self {
@@ -97,6 +108,7 @@ impl Settings {
             resolution: INTERVAL,
             launch_failures: 0.0,
             speeds: Speeds::Alike,
+            removed: Removed::Oldest,
             least_billed: LEAST_BILLED,
             service: Service::REFERENCE,
             noise: 0.0,

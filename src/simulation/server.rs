@@ -82,9 +82,16 @@ impl Server {
             if able > 0.0 { ((work / able).min(1.0), self.backlog / able) } else { (1.0, LONGEST_WAIT) };
         let queue = Queue::of(&self.service, utilization, delay);
         let reading = Reading { utilization, arrival_rate: rate, p99: queue.p99() };
-        let in_flight = utilization * capacity * f64::from(self.service.workers) + self.backlog;
+        let in_flight = capacity * self.in_system(utilization, &queue) + self.backlog;
         self.note(Gauges { reading, in_flight });
         self.served(reading, rate * seconds, waiting - self.backlog, queue)
+    }
+
+    /// Requests that one instance serves or lets wait, by Little's law. No more wait than there are workers: towards full
+    /// load the formula has no bound, and the backlog tells.
+    fn in_system(&self, utilization: f64, queue: &Queue) -> f64 {
+        let workers = f64::from(self.service.workers);
+        utilization * workers + (utilization * self.service.rate * queue.mean_wait()).min(workers)
     }
 
     fn served(&mut self, reading: Reading, requests: f64, dropped: f64, queue: Queue) -> Served {

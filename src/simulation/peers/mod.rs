@@ -2,7 +2,7 @@
 //! and sources; simplified where it says so, and never used to steer a group.
 
 use super::bound;
-use super::reference::{INTERVAL, Seen, Settings};
+use super::reference::{INTERVAL, Removed, Seen, Settings};
 use super::trace::Demand;
 use crate::policy::Capacity;
 
@@ -60,8 +60,8 @@ impl Peer {
         }
     }
 
-    /// `settings` with the interval and the lag that this peer works at.
-    pub(super) fn placed(self, settings: &Settings, demand: &Demand) -> Settings {
+    /// `settings` as this peer works: its interval, its lag, and what a scale-in takes.
+    pub(super) fn placed(self, settings: &Settings) -> Settings {
         let (interval, lag) = match self {
             Self::Kpa => (KnativePodAutoscaler::INTERVAL, settings.lag),
             Self::AwsTargetTracking => TargetTracking::CLASSIC,
@@ -69,9 +69,8 @@ impl Peer {
             Self::Nomad => (TargetValue::INTERVAL, settings.lag),
             Self::Hpa | Self::Static | Self::Clairvoyant => (INTERVAL, settings.lag),
         };
-        let peak = || demand.expected.iter().copied().fold(0.0, f64::max);
-        let min = if self == Self::Static { settings.needed(peak()).min(settings.max) } else { settings.min };
-        Settings { interval, lag, min, ..settings.clone() }
+        let removed = if matches!(self, Self::Hpa | Self::Kpa) { Removed::Youngest } else { settings.removed };
+        Settings { interval, lag, removed, ..settings.clone() }
     }
 
     /// What it decides at `target`.
@@ -98,7 +97,10 @@ impl Peer {
                 let mut nomad = TargetValue::new(target);
                 Box::new(move |seen| nomad.decide(seen))
             }
-            Self::Static => Box::new(|seen| seen.min),
+            Self::Static => {
+                let peak = settings.needed(demand.expected.iter().copied().fold(0.0, f64::max));
+                Box::new(move |_| peak)
+            }
             Self::Clairvoyant => Box::new(bound::look_ahead(settings, &demand.arrived)),
         }
     }
@@ -130,12 +132,10 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_static_fleet_is_what_the_peak_needs_and_never_moves() {
+    fn a_static_fleet_is_what_the_peak_needs() {
         let demand = Demand { expected: vec![100.0, 900.0, 100.0], arrived: vec![100.0; 3], retried: 0.0 };
         let settings = Settings::reference(Capacity::new(2), Capacity::new(100));
-        assert_eq!(Peer::Static.placed(&settings, &demand).min.get(), 5, "900 / (200 × 0.9305) = 4.8");
-        assert_eq!(Peer::Hpa.placed(&settings, &demand).min.get(), 2);
-        let asked = Peer::Static.decider(0.7, &settings, &demand)(&seen(0, 1.0, 5, 0));
-        assert_eq!(asked.get(), 0, "its minimum, which holds");
+        let asked = Peer::Static.decider(0.7, &settings, &demand)(&seen(0, 0.1, 2, 0));
+        assert_eq!(asked.get(), 5, "900 / (200 × 0.9305) = 4.8");
     }
 }
