@@ -20,6 +20,7 @@
 //! | [`api`] | HTTP: status, own metrics, the web page |
 //! | [`simulation`] | the embedded world and its wire face |
 //! | [`tuning`] | the cheapest setting of a policy's knobs that keeps an objective |
+//! | [`report`] | a comparison as text, JSON, and one HTML file with charts |
 //! | [`clock`] | the one place that reads the time |
 //! | [`telemetry`] | logs |
 //!
@@ -47,6 +48,8 @@ pub mod observation;
 pub mod policy;
 #[cfg(feature = "daemon")]
 pub mod rehearsal;
+#[cfg(feature = "daemon")]
+pub mod report;
 pub mod simulation;
 #[cfg(feature = "daemon")]
 pub mod status;

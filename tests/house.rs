@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("simulation", "policy observation control clock"),
     ("tuning", "policy observation control simulation"),
     ("rehearsal", "policy observation control"),
+    ("report", "policy observation simulation"),
     // Of the rooms that act, only the settings, which are plain data.
     (
         "config",
@@ -25,7 +26,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("daemon", "policy observation control metric target status config clock telemetry simulation"),
     (
         "cli",
-        "policy observation control metric target status config clock telemetry simulation daemon api rehearsal tuning",
+        "policy observation control metric target status config clock telemetry simulation daemon api rehearsal report tuning",
     ),
 ];
 

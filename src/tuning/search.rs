@@ -16,11 +16,22 @@ use crate::simulation::contest::Arena;
 use crate::simulation::noise::Noise;
 use crate::simulation::trace::count;
 
-/// How much of the training part a batch runs on, and how much of the batch goes on from there.
-const HEATS: [(f64, f64); 2] = [(0.1, 0.25), (0.33, 0.34)];
+/// One round of a race.
+#[derive(Clone, Copy)]
+struct Heat {
+    /// How much of the training part it is.
+    of: f64,
+    /// How much of the batch goes on from there.
+    keep: f64,
+}
+
+const HEATS: [Heat; 2] = [Heat { of: 0.1, keep: 0.25 }, Heat { of: 0.33, keep: 0.34 }];
 
 /// A smaller batch is not worth a race.
 const LEAST_RACE: usize = 12;
+
+/// A shorter part tells nothing, in seconds: windows and cooldowns are of half an hour.
+const LEAST_HEAT: f64 = 12.0 * HOUR;
 
 /// How much of the candidates is drawn from the whole space.
 const WIDE: f64 = 0.5;
@@ -80,7 +91,8 @@ pub(super) struct Search<'a> {
     policy: &'a Policy,
     ranges: Vec<Range>,
     training: &'a Arena,
-    heats: Vec<Arena>,
+    /// Shorter parts of it.
+    heats: Vec<(Heat, Arena)>,
     slo: f64,
     candidates: usize,
     seed: u64,
@@ -99,14 +111,14 @@ impl<'a> Search<'a> {
         watch: &'a (dyn Fn(Progress) + Sync),
     ) -> Self {
         let demand = training.demand();
-        let heat = |(of, _): &(f64, f64)| {
-            Arena::new(training.settings().clone(), part(demand, 0, share(demand.expected.len(), *of)))
-        };
+        let long = HEATS.iter().filter(|heat| heat.of * demand.seconds() >= LEAST_HEAT);
+        let arena = |of| Arena::new(training.settings().clone(), part(demand, 0, share(demand.expected.len(), of)));
+        let heats = long.map(|heat| (*heat, arena(heat.of))).collect();
         let mut search = Self {
             policy,
             ranges: knobs(policy),
             training,
-            heats: HEATS.iter().map(heat).collect(),
+            heats,
             slo: task.slo,
             candidates: task.candidates.max(1),
             seed: task.seed,
@@ -199,10 +211,10 @@ impl<'a> Search<'a> {
         batch.dedup();
         let mut began = None;
         if batch.len() >= LEAST_RACE {
-            for (arena, (of, keep)) in self.heats.iter().zip(HEATS) {
-                let arrived = self.trials(arena, of, batch);
+            for (heat, arena) in &self.heats {
+                let arrived = self.trials(arena, heat.of, batch);
                 began = began.or(Some(arrived.len()));
-                batch = self.foremost(arrived, keep);
+                batch = self.foremost(arrived, heat.keep);
             }
         }
         let finished = self.trials(self.training, 1.0, batch);
@@ -263,8 +275,9 @@ impl<'a> Search<'a> {
 
     /// How often the training part is run through, all in all.
     fn planned(&self) -> f64 {
-        let [(first, keep), (second, last)] = HEATS;
-        let race = first + keep * (second + last);
+        let heat = |(left, runs): (f64, f64), (heat, _): &(Heat, Arena)| (left * heat.keep, runs + left * heat.of);
+        let (left, runs) = self.heats.iter().fold((1.0, 0.0), heat);
+        let race = left + runs;
         let batch = |(size, _): (usize, _)| count(size) * if size < LEAST_RACE { 1.0 } else { race };
         1.0 + count(self.ranges.len()) + self.batches().into_iter().map(batch).sum::<f64>()
     }
