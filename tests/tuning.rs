@@ -57,7 +57,7 @@ fn a_target_that_wastes_is_raised() {
     let advice = run(&policy("pid", 0.5), &task);
     assert_eq!(advice.verdict, Verdict::Change);
     let target = changed(&advice, Knob::Target(0)).expect("the target is the knob that matters");
-    assert!((0.75..0.93).contains(&target), "{target}");
+    assert!((0.75..=0.95).contains(&target), "{target}");
     assert!(advice.saving.mean > 0.3, "{:?}", advice.saving);
     assert!(advice.best.training.over_objective <= 1.0, "{:?}", advice.best);
     assert!(advice.best.held_out.instance_hours < 0.7 * advice.present.held_out.instance_hours, "{:?}", advice.best);
@@ -173,7 +173,10 @@ fn command(arguments: &[&str]) -> Output {
     let rows = (0..360).map(|minute| format!("{},100\n", minute * 60)).collect::<String>();
     fs::write(&workload, format!("seconds,requests_per_second\n{rows}")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_setpoint"));
-    command.args(["tune", "--policy", "web", "--candidates", "24", "--config"]).arg(&file).args(arguments);
+    command
+        .args(["tune", "--policy", "web", "--candidates", "24", "--peak", "10", "--config"])
+        .arg(&file)
+        .args(arguments);
     let output = command.arg("--workload").arg(&workload).output().unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), FILE, "no file is changed");
     output
