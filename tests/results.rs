@@ -4,10 +4,8 @@
 
 mod fixture;
 
-use std::time::Duration;
-
-use fixture::{metric, policy};
-use setpoint::policy::{Capacity, Controller, Gains, MetricKind, PerDirection, Policy, Risk, StepLimit};
+use fixture::{metric, untuned};
+use setpoint::policy::{Capacity, Controller, MetricKind, Policy, Risk};
 use setpoint::simulation::bound;
 use setpoint::simulation::contest::{Arena, Contestant};
 use setpoint::simulation::reference::Settings;
@@ -36,25 +34,12 @@ fn wild(rules: &Policy) -> (f64, f64, u64) {
     steered(include_str!("traces/tweets_aapl.csv"), 300, 3, rules)
 }
 
-/// A policy with the defaults of a configuration, but for the boot time, which it must learn.
-fn untuned(controller: Controller, target: f64) -> Policy {
-    let cooldown = PerDirection { out: Duration::from_secs(30), inward: Duration::from_mins(1) };
-    let metrics = vec![metric("utilization", MetricKind::Utilization, target)];
-    Policy { controller, metrics, cooldown, boot_time: None, ..policy() }
-}
-
 fn pid() -> Policy {
-    untuned(Controller::Pid(Gains { kp: 0.0, ki: 1.0, kd: None }), 0.7)
+    untuned(fixture::PID, vec![metric("utilization", MetricKind::Utilization, 0.7)])
 }
 
 fn risk() -> Policy {
-    let limit = |percent, count| Some(StepLimit { percent: Some(percent), count, per: Duration::from_mins(1) });
-    Policy {
-        stabilization: PerDirection { out: Duration::ZERO, inward: Duration::from_mins(1) },
-        cooldown: PerDirection { out: Duration::from_secs(30), inward: Duration::from_mins(3) },
-        step: PerDirection { out: limit(400.0, Some(Capacity::new(10))), inward: limit(50.0, None) },
-        ..untuned(Controller::Risk(Risk { share: 0.01 }), CEILING)
-    }
+    untuned(Controller::Risk(Risk { share: 0.01 }), vec![metric("utilization", MetricKind::Utilization, CEILING)])
 }
 
 fn latency() -> Policy {

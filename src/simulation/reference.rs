@@ -201,10 +201,10 @@ pub fn run(
             tally.change(desired, wanted);
         }
         let serving = fleet.serving();
-        let served = server.serve(*rate, serving.capacity);
+        let outcome = server.serve(*rate, serving.capacity);
         let needed = settings.needed(*expected);
-        tally.step(&served, &settings.service, Provision { needed, in_service: serving.in_service });
-        span.add(&served, needed, settings.service.objective);
+        tally.step(&outcome, &settings.service, Provision { needed, in_service: serving.in_service });
+        span.add(&outcome, needed, settings.service.objective);
         fleet.step();
         if (step + 1).is_multiple_of(resolution) {
             watch(&std::mem::take(&mut span).moment(settings, &fleet, serving));
