@@ -1,4 +1,4 @@
-//! Which settings are tried: first all over the space (a Latin hypercube), then ever nearer to the best of them.
+//! Which settings are tried: first all over the space, then ever nearer to the best of them.
 //!
 //! A batch is raced: all of its settings run on the beginning of the training part, and those go on to a longer part
 //! that the fewest others beat in both cost and time over the objective. Which go on is decided when all have arrived,
@@ -176,7 +176,7 @@ impl<'a> Search<'a> {
         std::iter::once((wide, None)).chain(further).filter(|(size, _)| *size > 0).collect()
     }
 
-    /// Settings that lie evenly over the range of every knob, in any combination (McKay, Beckman and Conover, 1979).
+    /// Settings that lie evenly over the range of every knob, in any combination (a Latin hypercube).
     fn hypercube(&self, size: usize, noise: &mut Noise) -> Vec<Setting> {
         let mut batch = vec![Setting::new(); size];
         for range in &self.ranges {

@@ -51,6 +51,7 @@ fn quoted(duration: &Duration) -> String {
     format!("\"{}\"", duration::text(*duration))
 }
 
+#[expect(clippy::ref_option, reason = "`both` hands over references to the fields")]
 fn limit(limit: &Option<StepLimit>) -> String {
     let Some(StepLimit { percent, count, per }) = limit else { return "\"unlimited\"".into() };
     let percent = percent.map(|percent| format!("percent = {percent}"));
@@ -94,12 +95,13 @@ mod tests {
         for controller in ["pid", "risk"] {
             let text = format!("{HEAD}controller = {{ kind = \"{controller}\" }}\n{METRIC}target = 0.7\n");
             let mut policy = config::parse("t.toml", &text, []).unwrap().policies.remove(0);
+            let ranges = knobs(&policy);
             let turn = |range: &crate::tuning::Range| {
                 let (from, to) = (range.knob.of(&policy), range.at(0.618));
                 range.knob.set(&mut policy, to);
                 Change { knob: range.knob, from, to }
             };
-            let changes: Vec<Change> = knobs(&policy.clone()).iter().map(turn).collect();
+            let changes: Vec<Change> = ranges.iter().map(turn).collect();
             let lines = Lines { policy: &policy, changes: &changes }.to_string();
             let (own, metric) = lines
                 .split_once("# ")
