@@ -5,8 +5,11 @@ mod demo;
 pub mod drive;
 mod explain;
 mod run;
+mod simulate;
+mod stage;
 mod tune;
 mod view;
+mod workload;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -86,13 +89,20 @@ enum Command {
         #[arg(long, short, value_name = "NAME")]
         policy: String,
     },
+    /// Compare a policy with other autoscalers in a simulated fleet.
+    ///
+    /// The code that decides live decides here, in virtual time: two weeks take a second. Prints how long and how often
+    /// the response time was over its objective, at what cost, and with how much ado; --report writes charts and every
+    /// decision with its reason into one HTML file. What the simulation takes for granted is said with the figures.
+    #[command(after_help = simulate::EXAMPLE)]
+    Simulate(simulate::Options),
     /// Find the cheapest setting of a policy that keeps an objective, on a workload.
     ///
     /// Turns the policy's own knobs - gains, risk, tolerance, windows, steps, cooldowns, and a target that is an operating
     /// point - in a simulated fleet, searches on the first 70 % of the workload, and shows what the best would do on the
     /// rest, which it has not seen. Prints the lines to change and never edits the file. Ctrl-C stops with the best so far.
     /// Exits with 1 where nothing that was tried keeps the objective.
-    #[command(after_help = TUNE_EXAMPLE)]
+    #[command(after_help = tune::EXAMPLE)]
     Tune(tune::Options),
     /// Ask the running daemon why it decided as it did.
     ///
@@ -129,9 +139,6 @@ const DRIVE_EXAMPLE: &str = r#"Example:
   $ echo '{"at": 0, "metrics": {"cpu": 0.92}, "group": {"desired": 4, "in_service": 4, "pending": 0, "min": 2, "max": 10}}' |
       setpoint drive --config setpoint.toml --policy web"#;
 
-const TUNE_EXAMPLE: &str = "Example:
-  $ setpoint tune --config setpoint.toml --policy web --workload diurnal --slo 1%";
-
 const EXPLAIN_EXAMPLE: &str = "Example:
   $ setpoint explain web
   $ setpoint explain web --output json | jq -r '.reasons[].text'";
@@ -156,8 +163,9 @@ pub fn main() -> ExitCode {
         Command::Explain { name, url, output } => {
             runtime().and_then(|runtime| runtime.block_on(explain::run(&name, &url, output == Output::Json)))
         }
-        Command::Tune(options) => tune::run(&options),
         Command::Drive { config, policy } => drive::command(&config, &policy),
+        Command::Simulate(options) => simulate::run(&options),
+        Command::Tune(options) => tune::run(&options),
         Command::Demo { once, port, seed } => {
             runtime().and_then(|runtime| runtime.block_on(demo::run(demo::Options { once, port, seed })))
         }

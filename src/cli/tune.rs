@@ -2,52 +2,63 @@
 //! a file.
 
 mod lines;
-mod scene;
 
 use std::fmt::{self, Display};
+use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use self::lines::Lines;
 use super::check::EX_CONFIG;
-use crate::config;
+use super::stage::{self, Stage};
+use super::workload::{self, Workload};
 use crate::policy::Policy;
+use crate::report::{self, Report, Run, Targets};
+use crate::simulation::contest::{Arena, Contestant, Course};
+use crate::simulation::generator::Generator;
+use crate::simulation::scenario::{Origin, Scenario};
 use crate::simulation::score::Score;
-use crate::tuning::{Advice, Judgement, Progress, TRAINING, Task, Verdict, tune};
+use crate::tuning::{self, Advice, Judgement, Progress, TRAINING, Task, Verdict, tune};
+
+pub(super) const EXAMPLE: &str = "Examples:
+  The cheapest setting for two weeks of days and nights:
+  $ setpoint tune --config setpoint.toml --policy web --workload diurnal --slo 1%
+
+  On what was recorded, thoroughly, with charts of before and after:
+  $ setpoint tune -c setpoint.toml -p web -w march.csv --candidates 1000 --report tuned.html";
+
+/// How much of a generated workload, where nothing else is said.
+const FORTNIGHT: Duration = Duration::from_hours(14 * 24);
 
 /// What the command line says.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// The configuration file.
-    #[arg(long, short, value_name = "FILE", default_value = "/etc/setpoint/setpoint.toml")]
-    config: PathBuf,
-    /// The policy to tune.
-    #[arg(long, short, value_name = "NAME")]
-    policy: String,
+    #[command(flatten)]
+    stage: Stage,
     /// A workload by name (diurnal, spikes, …), or a CSV file with the header `seconds,requests_per_second`.
-    #[arg(long, short, value_name = "NAME|FILE")]
+    #[arg(long, short, value_name = "NAME|FILE.csv")]
     workload: String,
+    /// How much of the workload. Without it, all of a file, two weeks of a generated workload, and 22.5 minutes of
+    /// `ticket-sale`.
+    #[arg(long, value_name = "TIME", value_parser = stage::duration)]
+    duration: Option<Duration>,
     /// The share of time that the 99th percentile of the response time may be over its objective.
     #[arg(long, value_name = "PERCENT", default_value = "1%", value_parser = percent)]
     slo: f64,
     /// How many settings to try.
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     candidates: u32,
-    /// Days of a workload that is given by name.
-    #[arg(long, value_name = "N", default_value_t = 14, value_parser = clap::value_parser!(u32).range(1..=366))]
-    days: u32,
-    /// Instances that the peak of the workload needs. Without it, four fifths of the policy's maximum.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    peak: Option<u32>,
-    /// Seed of the workload's noise and of the search.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Write an HTML file with charts of the present and the best setting.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// What to print.
     #[arg(long, value_enum, default_value_t)]
     output: super::Output,
@@ -62,14 +73,14 @@ fn percent(text: &str) -> Result<f64, String> {
 
 /// Searches, and prints what it found. Ends with 1 where nothing that was tried keeps the objective.
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let policy = match policy(&options.config, &options.policy) {
+    let policy = match options.stage.policy() {
         Ok(policy) => policy,
         Err(problem) => {
             eprintln!("{problem}");
             return Ok(ExitCode::from(EX_CONFIG));
         }
     };
-    let task = scene::task(&policy, options)?;
+    let subject = subject(&policy, options)?;
     let stop = Arc::new(AtomicBool::new(false));
     let runtime = super::runtime()?;
     let interrupted = stop.clone();
@@ -80,9 +91,13 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         }
     });
     let bar = bar();
-    let advice = tune(&policy, &task, &stop, &|progress| show(&bar, progress));
+    let advice = tune(&subject.policy, &subject.task, &stop, &|progress| show(&bar, progress));
     bar.finish_and_clear();
-    let found = Found { policy: &policy, task: &task, workload: &options.workload, advice: &advice };
+    if let Some(file) = &options.report {
+        let page = report::page(&comparison(&subject, &advice));
+        fs::write(file, page).with_context(|| format!("{} can't be written", file.display()))?;
+    }
+    let found = Found { subject: &subject, advice: &advice };
     // Whoever reads may stop reading.
     let _ = match options.output {
         super::Output::Text => write!(io::stdout(), "{found}"),
@@ -91,12 +106,32 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(if advice.verdict == Verdict::OutOfReach { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The policy `name` of the configuration in `file`, or what is wrong.
-fn policy(file: &Path, name: &str) -> Result<Policy, String> {
-    let policies = config::load(file, config::environment()).map_err(|findings| findings.to_string())?.policies;
-    let names = policies.iter().map(|policy| &*policy.name).collect::<Vec<_>>().join(", ");
-    let found = policies.into_iter().find(|policy| *policy.name == *name);
-    found.ok_or_else(|| format!("setpoint: {} has no policy {name:?}, it has: {names}", file.display()))
+/// What is simulated: the task, the policy as it decides there, and what was taken for granted.
+struct Subject {
+    workload: String,
+    policy: Policy,
+    task: Task,
+    notes: Vec<String>,
+}
+
+fn subject(policy: &Policy, options: &Options) -> anyhow::Result<Subject> {
+    let mut workloads = workload::all(std::slice::from_ref(&options.workload))?;
+    let Some(Workload { name, origin }) = workloads.pop().filter(|_| workloads.is_empty()) else {
+        bail!("{} holds several workloads, expected one; a setting is tuned on one at a time", options.workload);
+    };
+    let usual = match origin {
+        Origin::Recorded(_) | Origin::Generated(Generator::TicketSale) => None,
+        Origin::Generated(_) => Some(FORTNIGHT),
+    };
+    let scenario = Scenario::new(policy, options.stage.terms(options.duration.or(usual)))?;
+    let bout = scenario.bout(&origin, &[]).with_context(|| format!("{name} can't be simulated"))?;
+    let (settings, demand) = (bout.arena.settings().clone(), bout.arena.demand().clone());
+    let candidates = usize::try_from(options.candidates)?;
+    let task = Task { settings, demand, slo: options.slo, candidates, seed: options.stage.seed };
+    // The maximum may have been raised with the load.
+    let policy = Policy { max: task.settings.max.max(scenario.policy.max), ..scenario.policy };
+    let notes = scenario.notes.into_iter().chain(bout.notes).collect();
+    Ok(Subject { workload: name, policy, task, notes })
 }
 
 /// Drawn on the standard error, and only where that is a terminal.
@@ -114,17 +149,37 @@ fn show(bar: &ProgressBar, progress: Progress) {
     }
 }
 
+/// The present and the best setting side by side, on both parts.
+fn comparison(subject: &Subject, advice: &Advice) -> Report {
+    let run = |name: &str, arena: &Arena| {
+        let course = |name: &str, policy: &Policy| {
+            let course = arena.watch(&Contestant::Policy(Box::new(policy.clone())));
+            Course { name: name.to_owned(), ..course }
+        };
+        Run {
+            workload: format!("{}, {name}", subject.workload),
+            notes: Vec::new(),
+            start: arena.settings().start,
+            optimum_hours: arena.optimum() / 3600.0,
+            targets: Targets { utilization: None, p99: arena.settings().service.objective },
+            courses: vec![course("best found", &advice.policy), course("present", &subject.policy)],
+            doubts: Vec::new(),
+        }
+    };
+    let (training, held_out) = tuning::parts(&subject.task);
+    let runs = vec![run("training part", &training), run("held-out part", &held_out)];
+    Report { title: format!("{}, tuned", subject.policy.name), notes: subject.notes.clone(), runs }
+}
+
 /// What was found, and of what.
 struct Found<'a> {
-    policy: &'a Policy,
-    task: &'a Task,
-    workload: &'a str,
+    subject: &'a Subject,
     advice: &'a Advice,
 }
 
 impl Found<'_> {
     fn days(&self) -> [f64; 2] {
-        let days = self.task.demand.seconds() / 86_400.0;
+        let days = self.subject.task.demand.seconds() / 86_400.0;
         [days * TRAINING, days * (1.0 - TRAINING)]
     }
 
@@ -137,9 +192,10 @@ impl Found<'_> {
             Verdict::OutOfReach => "out-of-reach",
         };
         json!({
-            "policy": *self.policy.name,
-            "workload": self.workload,
-            "slo_percent": self.task.slo,
+            "policy": *self.subject.policy.name,
+            "workload": self.subject.workload,
+            "notes": self.subject.notes,
+            "slo_percent": self.subject.task.slo,
             "training_days": training,
             "held_out_days": held_out,
             "tried": tried,
@@ -168,7 +224,7 @@ fn judgement(judgement: &Judgement) -> Value {
 
 impl Display for Found<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { policy, task, workload, advice } = self;
+        let Self { subject: Subject { workload, policy, task, .. }, advice } = self;
         let ([training, held_out], objective) = (self.days(), task.settings.service.objective * 1000.0);
         writeln!(f, "Policy {} on {workload}: at most {} % of the time over {objective} ms.", policy.name, task.slo)?;
         let stopped = if advice.stopped { ", stopped early" } else { "" };
@@ -194,7 +250,7 @@ fn part(f: &mut fmt::Formatter<'_>, name: &str, present: &Score, best: &Score) -
 impl Found<'_> {
     fn write_verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Advice { verdict, present, best, policy, changes, saving, .. } = self.advice;
-        let slo = self.task.slo;
+        let slo = self.subject.task.slo;
         let percent = 100.0 * saving.mean;
         match verdict {
             Verdict::Keep if changes.is_empty() => return writeln!(f, "Leave it: nothing that was tried is better."),
@@ -222,7 +278,7 @@ impl Found<'_> {
             }
             Verdict::Change => write!(f, "{percent:.1} % less for the same objective. Change")?,
         }
-        writeln!(f, " these lines, of [[policy]] {}:\n\n{}", self.policy.name, Lines { policy, changes })?;
+        writeln!(f, " these lines, of [[policy]] {}:\n\n{}", self.subject.policy.name, Lines { policy, changes })?;
         if best.held_out.over_objective > slo && *verdict == Verdict::Change {
             writeln!(f, "On the held-out part it does not keep {slo} %. Tune on more days, or with a stricter --slo.")?;
         }

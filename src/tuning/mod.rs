@@ -148,7 +148,7 @@ fn contestant(policy: &Policy) -> Contestant {
 }
 
 /// The training part and the held-out part, each with a fleet of its own.
-fn parts(task: &Task) -> (Arena, Arena) {
+pub fn parts(task: &Task) -> (Arena, Arena) {
     let steps = task.demand.expected.len();
     let first = share(steps, TRAINING);
     let later = task.demand.seconds() * TRAINING;

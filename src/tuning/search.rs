@@ -8,10 +8,10 @@ use std::cmp::Ordering::{Equal, Greater, Less};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::knobs::{Range, knobs};
+use super::knobs::{Knob, Range, knobs};
 use super::parallel::at_once;
 use super::{Progress, Task, contestant, part, share};
-use crate::policy::Policy;
+use crate::policy::{MetricKind, Policy};
 use crate::simulation::contest::Arena;
 use crate::simulation::noise::Noise;
 use crate::simulation::trace::count;
@@ -111,12 +111,18 @@ impl<'a> Search<'a> {
         watch: &'a (dyn Fn(Progress) + Sync),
     ) -> Self {
         let demand = training.demand();
+        let mut ranges = knobs(policy);
+        if training.settings().totals_at.is_some() {
+            // What a total is then follows its target, so turning that would turn nothing.
+            let kind = |place: usize| policy.metrics.get(place).map(|metric| metric.kind);
+            ranges.retain(|range| !matches!(range.knob, Knob::Target(place) if kind(place) == Some(MetricKind::Total)));
+        }
         let long = HEATS.iter().filter(|heat| heat.of * demand.seconds() >= LEAST_HEAT);
         let arena = |of| Arena::new(training.settings().clone(), part(demand, 0, share(demand.expected.len(), of)));
         let heats = long.map(|heat| (*heat, arena(heat.of))).collect();
         let mut search = Self {
             policy,
-            ranges: knobs(policy),
+            ranges,
             training,
             heats,
             slo: task.slo,
