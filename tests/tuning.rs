@@ -174,7 +174,7 @@ fn command(arguments: &[&str]) -> Output {
     fs::write(&workload, format!("seconds,requests_per_second\n{rows}")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_setpoint"));
     command
-        .args(["tune", "--policy", "web", "--candidates", "24", "--peak", "10", "--config"])
+        .args(["tune", "--policy", "web", "--candidates", "24", "--mean-instances", "10", "--config"])
         .arg(&file)
         .args(arguments);
     let output = command.arg("--workload").arg(&workload).output().unwrap();
@@ -204,7 +204,7 @@ fn what_is_printed_for_people_tells_both_parts_and_what_to_change() {
     let output = command(&["--slo", "0.5%"]);
     let said = String::from_utf8(output.stdout).unwrap();
     for expected in [
-        "Policy web on ",
+        "Policy web on even: ",
         "at most 0.5 % of the time over 500 ms",
         "training  instance-hours",
         "held out  % of time over",
@@ -225,5 +225,6 @@ fn what_cannot_be_tuned_is_said_with_what_was_expected() {
     };
     check(&["--slo", "1"], 2, "expected a percentage above 0 and at most 50, such as 1% or 0.1%");
     check(&["--policy", "wbe"], 2, "cannot be used multiple times");
-    check(&["--days", "0"], 2, "0 is not in 1..=366");
+    check(&["--duration", "soon"], 2, "expected a time of at most a year, such as 90s, 2m or 14d");
+    check(&["--duration", "1m"], 1, "it lasts 60 s, expected at least 300 s");
 }
