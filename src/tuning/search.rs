@@ -33,6 +33,9 @@ const LEAST_RACE: usize = 12;
 /// A shorter part tells nothing, in seconds: windows and cooldowns are of half an hour.
 const LEAST_HEAT: f64 = 12.0 * HOUR;
 
+/// How many still run to the end when the search is told to stop.
+const LAST: usize = 2;
+
 /// How much of the candidates is drawn from the whole space.
 const WIDE: f64 = 0.5;
 
@@ -168,9 +171,13 @@ impl<'a> Search<'a> {
             known.extend(finished);
             known.sort_by(|(_, left), (_, right)| left.order(right, self.slo));
         }
-        let stopped = self.stop.load(Ordering::Relaxed);
+        let stopped = self.stopped();
         let (best, trial) = known.swap_remove(0);
         Found { best: if stopped { best } else { self.simplest(best, trial) }, tried, stopped }
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// How many settings each batch has, and how far from the best it looks; the first looks everywhere.
@@ -217,11 +224,17 @@ impl<'a> Search<'a> {
         batch.dedup();
         let mut began = None;
         if batch.len() >= LEAST_RACE {
-            for (heat, arena) in &self.heats {
+            for (heat, arena) in self.heats.iter().take_while(|_| !self.stopped()) {
                 let arrived = self.trials(arena, heat.of, batch);
                 began = began.or(Some(arrived.len()));
                 batch = self.foremost(arrived, heat.keep);
             }
+        }
+        if self.stopped() {
+            // The foremost of a race that was broken off still tell the best so far.
+            batch.truncate(if began.is_some() { LAST } else { 0 });
+            let finished = batch.into_iter().map(|setting| (setting.clone(), self.trial(self.training, 1.0, &setting)));
+            return (began.unwrap_or(0), finished.collect());
         }
         let finished = self.trials(self.training, 1.0, batch);
         (began.unwrap_or(finished.len()), finished)
