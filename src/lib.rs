@@ -14,10 +14,13 @@
 //! | [`control`] | the core: pure decisions, no I/O, no clock, cannot fail |
 //! | [`metric`] | where measurements come from |
 //! | [`target`] | what is scaled |
+//! | [`rehearsal`] | policy tests: a series in, decisions out |
 //! | [`daemon`] | lanes, cycles, reload, shutdown |
 //! | [`status`] | the snapshot that `daemon` publishes and `api` reads |
 //! | [`api`] | HTTP: status, own metrics, the web page |
 //! | [`simulation`] | the embedded world and its wire face |
+//! | [`tuning`] | the cheapest setting of a policy's knobs that keeps an objective |
+//! | [`report`] | a comparison as text, JSON, and one HTML file with charts |
 //! | [`clock`] | the one place that reads the time |
 //! | [`telemetry`] | logs |
 //!
@@ -43,6 +46,10 @@ pub mod daemon;
 pub mod metric;
 pub mod observation;
 pub mod policy;
+#[cfg(feature = "daemon")]
+pub mod rehearsal;
+#[cfg(feature = "daemon")]
+pub mod report;
 pub mod simulation;
 #[cfg(feature = "daemon")]
 pub mod status;
@@ -50,3 +57,4 @@ pub mod status;
 pub mod target;
 #[cfg(feature = "daemon")]
 pub mod telemetry;
+pub mod tuning;

@@ -498,7 +498,7 @@ fn a_file_that_can_not_be_read_is_a_finding() {
 
 #[test]
 fn check_ends_with_78_on_findings() {
-    let code = |path: &str, json| format!("{:?}", setpoint::cli::check::run(Path::new(path), json));
+    let code = |path: &str, json| format!("{:?}", setpoint::cli::check::run(Path::new(path), &[], json));
     let of = |code: ExitCode| format!("{code:?}");
     for json in [false, true] {
         assert_eq!(code("config/setpoint.toml", json), of(ExitCode::SUCCESS));

@@ -14,11 +14,20 @@ const ROOMS: &[(&str, &str)] = &[
     ("target", "policy observation"),
     ("status", "policy observation control"),
     ("simulation", "policy observation control clock"),
+    ("tuning", "policy observation control simulation"),
+    ("rehearsal", "policy observation control"),
+    ("report", "policy observation simulation"),
     // Of the rooms that act, only the settings, which are plain data.
-    ("config", "policy metric::prometheus metric::MAX_WINDOW target::Settings target::AssumeRole api::Settings"),
+    (
+        "config",
+        "policy metric::prometheus metric::MAX_WINDOW target::Settings target::AssumeRole api::Settings rehearsal",
+    ),
     ("api", "policy observation control status clock"),
     ("daemon", "policy observation control metric target status config clock telemetry simulation"),
-    ("cli", "policy observation control metric target status config clock telemetry simulation daemon api"),
+    (
+        "cli",
+        "policy observation control metric target status config clock telemetry simulation daemon api rehearsal report tuning",
+    ),
 ];
 
 /// What the core must not name, so that it stays pure. A number becomes an integer by clamping and converting:

@@ -1,36 +1,84 @@
-//! `setpoint check FILE`: says everything that is wrong with a configuration. It connects to nothing.
+//! `setpoint check FILE`: says everything that is wrong with a configuration, and runs policy tests. It connects to
+//! nothing.
+
+mod tried;
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::config::{self, Config};
+use self::tried::Tried;
+use crate::config::{self, Config, Findings};
 use crate::policy::{Metric, MetricKind, Policy};
 
 /// `EX_CONFIG` of `sysexits.h`: something is wrong with the configuration.
 pub const EX_CONFIG: u8 = 78;
 
-/// Checks `file` with the process's environment over it. Findings go to the standard error and end with
-/// [`EX_CONFIG`]; without any, a line for each policy goes to the standard output. With `json`, one object with
-/// `findings` and `policies` goes to the standard output in either case.
-pub fn run(file: &Path, json: bool) -> ExitCode {
-    let checked = config::load(file, config::environment());
+/// Checks `file` with the process's environment over it, and runs the policy tests in the files `tests`. Findings go to
+/// the standard error and end with [`EX_CONFIG`]; without any, a line for each policy and each test goes to the standard
+/// output, and a test that fails ends with 1. With `json`, one object with `findings`, `policies` and `tests` goes to the
+/// standard output in any case.
+pub fn run(file: &Path, tests: &[PathBuf], json: bool) -> ExitCode {
+    let checked = check(file, tests);
     // Whoever reads may stop reading; the exit code says the rest.
     let _ = match &checked {
         _ if json => writeln!(io::stdout(), "{:#}", report(&checked)),
-        Ok(config) => config.policies.iter().try_for_each(|policy| writeln!(io::stdout(), "{}", Summary(policy))),
+        Ok(checked) => write!(io::stdout(), "{checked}"),
         Err(findings) => writeln!(io::stderr(), "{findings}"),
     };
-    if checked.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EX_CONFIG) }
+    match checked {
+        Err(_) => ExitCode::from(EX_CONFIG),
+        Ok(Checked { tests, .. }) if tests.iter().any(Tried::failed) => ExitCode::FAILURE,
+        Ok(_) => ExitCode::SUCCESS,
+    }
 }
 
-fn report(checked: &Result<Config, config::Findings>) -> Value {
+/// What a file without findings holds, and how its tests went.
+struct Checked {
+    config: Config,
+    tests: Vec<Tried>,
+}
+
+/// All files of tests are read before any test runs, so that every finding is reported at once.
+fn check(file: &Path, tests: &[PathBuf]) -> Result<Checked, Findings> {
+    let config = config::load(file, config::environment())?;
+    let mut written = Vec::new();
+    let mut findings = Vec::new();
+    for tests in tests {
+        match config::load_tests(tests, &config.policies) {
+            Ok(tests) => written.extend(tests),
+            Err(Findings(found)) => findings.extend(found),
+        }
+    }
+    if findings.is_empty() {
+        Ok(Checked { config, tests: written.into_iter().map(Tried::new).collect() })
+    } else {
+        Err(Findings(findings))
+    }
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.config.policies.iter().try_for_each(|policy| writeln!(f, "{}", Summary(policy)))?;
+        self.tests.iter().try_for_each(|test| write!(f, "{test}"))?;
+        match self.tests.iter().filter(|test| test.failed()).count() {
+            _ if self.tests.is_empty() => Ok(()),
+            0 => writeln!(f, "{} tests passed", self.tests.len()),
+            failed => writeln!(f, "{failed} of {} tests failed", self.tests.len()),
+        }
+    }
+}
+
+fn report(checked: &Result<Checked, Findings>) -> Value {
     match checked {
-        Ok(config) => json!({ "findings": [], "policies": config.policies.iter().map(policy).collect::<Vec<_>>() }),
-        Err(findings) => json!({ "findings": findings, "policies": [] }),
+        Ok(Checked { config, tests }) => {
+            let policies: Vec<Value> = config.policies.iter().map(policy).collect();
+            json!({ "findings": [], "policies": policies, "tests": tests.iter().map(Tried::json).collect::<Vec<_>>() })
+        }
+        Err(findings) => json!({ "findings": findings, "policies": [], "tests": [] }),
     }
 }
 
@@ -84,9 +132,10 @@ mod tests {
 
     #[test]
     fn the_report_has_findings_or_policies() {
-        let good = report(&config::parse("t.toml", POLICY, []));
+        let parse = |text| config::parse("t.toml", text, []).map(|config| Checked { config, tests: Vec::new() });
+        let good = report(&parse(POLICY));
         assert_eq!((&good["findings"], &good["policies"][0]["max"]), (&json!([]), &json!(10)));
-        let bad = report(&config::parse("t.toml", "intervall = \"5s\"", []));
+        let bad = report(&parse("intervall = \"5s\""));
         let finding = &bad["findings"][1];
         assert_eq!((&finding["line"], &finding["column"], &finding["key"]), (&json!(1), &json!(1), &json!("policy")));
         assert_eq!(bad["findings"][0]["suggestion"], json!("interval"));

@@ -5,7 +5,6 @@
 mod answer;
 mod line;
 mod object;
-mod warming;
 
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Write};
 use std::path::Path;
@@ -16,12 +15,12 @@ use anyhow::Context;
 use self::answer::{Answer, Refusal};
 use self::line::Line;
 use self::object::Fault;
-use self::warming::Warming;
 use super::check::EX_CONFIG;
 use crate::config;
 use crate::control::{ControllerState, Outcome, evaluate, settle};
 use crate::observation::Observation;
 use crate::policy::{Mode, Policy};
+use crate::rehearsal::Warming;
 
 /// The longest line in bytes; thousands of instances fit.
 const MAX_LINE: usize = 1 << 20;

@@ -6,7 +6,11 @@ pub mod drive;
 mod explain;
 mod iam_policy;
 mod run;
+mod simulate;
+mod stage;
+mod tune;
 mod view;
+mod workload;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,11 +46,16 @@ enum Command {
     },
     /// Check a configuration and report everything that is wrong with it.
     ///
-    /// Exits with 0, or with 78 when there are findings.
+    /// Exits with 0, or with 78 when there are findings. With --tests it also runs policy tests, in which series of
+    /// measurements go in and decisions are expected, and exits with 1 when any fails.
+    #[command(after_help = CHECK_EXAMPLE)]
     Check {
         /// The configuration file.
         #[arg(value_name = "FILE", default_value = "/etc/setpoint/setpoint.toml")]
         file: PathBuf,
+        /// A file of policy tests to run; may be given several times.
+        #[arg(long, value_name = "FILE")]
+        tests: Vec<PathBuf>,
         /// What to print.
         #[arg(long, value_enum, default_value_t)]
         output: Output,
@@ -81,6 +90,21 @@ enum Command {
         #[arg(long, short, value_name = "NAME")]
         policy: String,
     },
+    /// Compare a policy with other autoscalers in a simulated fleet.
+    ///
+    /// The code that decides live decides here, in virtual time: two weeks take a second. Prints how long and how often
+    /// the response time was over its objective, at what cost, and with how much ado; --report writes charts and every
+    /// decision with its reason into one HTML file. What the simulation takes for granted is said with the figures.
+    #[command(after_help = simulate::EXAMPLE)]
+    Simulate(simulate::Options),
+    /// Find the cheapest setting of a policy that keeps an objective, on a workload.
+    ///
+    /// Turns the policy's own knobs - gains, risk, tolerance, windows, steps, cooldowns, and a target that is an operating
+    /// point - in a simulated fleet, searches on the first 70 % of the workload, and shows what the best would do on the
+    /// rest, which it has not seen. Prints the lines to change and never edits the file. Ctrl-C stops with the best so far.
+    /// Exits with 1 where nothing that was tried keeps the objective.
+    #[command(after_help = tune::EXAMPLE)]
+    Tune(tune::Options),
     /// Ask the running daemon why it decided as it did.
     ///
     /// From top to bottom: what was measured, what each metric recommends, what each stage made of it, the decision, and
@@ -117,6 +141,20 @@ enum Command {
     },
 }
 
+const CHECK_EXAMPLE: &str = r#"Example:
+  $ setpoint check setpoint.toml --tests web.tests.toml
+
+  with web.tests.toml:
+    [[test]]
+    name = "a doubled load doubles the fleet"
+    policy = "web"
+    group = { desired = 4, boot_time = "2m" }
+    [test.load]           # busy instances; or [test.series], the measurements themselves
+    cpu = "2.8x20 5.6x60" # one sample each interval, as in promtool
+    [[test.expect]]
+    at = "10m"
+    desired = 8"#;
+
 const DRIVE_EXAMPLE: &str = r#"Example:
   $ echo '{"at": 0, "metrics": {"cpu": 0.92}, "group": {"desired": 4, "in_service": 4, "pending": 0, "min": 2, "max": 10}}' |
       setpoint drive --config setpoint.toml --policy web"#;
@@ -145,11 +183,13 @@ pub fn main() -> ExitCode {
         Command::Run { config, log_format } => {
             runtime().and_then(|runtime| runtime.block_on(run::run(config, log_format)))
         }
-        Command::Check { file, output } => return check::run(&file, output == Output::Json),
+        Command::Check { file, tests, output } => return check::run(&file, &tests, output == Output::Json),
         Command::Explain { name, url, output } => {
             runtime().and_then(|runtime| runtime.block_on(explain::run(&name, &url, output == Output::Json)))
         }
         Command::Drive { config, policy } => drive::command(&config, &policy),
+        Command::Simulate(options) => simulate::run(&options),
+        Command::Tune(options) => tune::run(&options),
         Command::IamPolicy { config, account, tag, as_active } => {
             return iam_policy::run(&config, &iam_policy::Limits { account, tag, as_active });
         }

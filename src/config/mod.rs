@@ -7,10 +7,11 @@
 mod bounds;
 mod controller;
 mod document;
-mod duration;
+pub mod duration;
 mod finding;
 mod metric;
 mod policy;
+mod policy_test;
 mod promql;
 mod settings;
 mod table;
@@ -21,6 +22,7 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use finding::{Finding, Findings, Location, Position};
+pub use policy_test::{WrittenTest, load_tests, parse_tests};
 
 use self::finding::Report;
 use self::table::{Table, Taken};
@@ -57,12 +59,14 @@ pub fn load(path: &Path, environment: impl IntoIterator<Item = (String, String)>
     let source = path.display().to_string();
     match read_text(path) {
         Ok(text) => parse(&source, &text, environment),
-        Err(error) => {
-            let location = Location { source: source.into(), position: None };
-            let problem = format!("can't be read: {error}");
-            Err(Findings(vec![Finding { location, key: String::new(), problem, suggestion: None }]))
-        }
+        Err(error) => Err(unreadable(source, &error)),
     }
+}
+
+fn unreadable(source: String, error: &io::Error) -> Findings {
+    let location = Location { source: source.into(), position: None };
+    let problem = format!("can't be read: {error}");
+    Findings(vec![Finding { location, key: String::new(), problem, suggestion: None }])
 }
 
 /// The same from a text; `source_name` stands for the file's name in findings.

@@ -14,7 +14,7 @@ use crate::policy::{Capacity, Controller, MAX_METRICS, MaxDrop, Metric, Mode, Pe
 /// Between two evaluations. Longer ones would be slower than any boot.
 pub(super) const INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=HOUR;
 const HOUR: Duration = Duration::from_hours(1);
-const UP_TO_AN_HOUR: RangeInclusive<Duration> = Duration::ZERO..=HOUR;
+pub(super) const UP_TO_AN_HOUR: RangeInclusive<Duration> = Duration::ZERO..=HOUR;
 const UP_TO_A_DAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
 /// What is counted within a period needs one that is longer than nothing.
 const PERIODS: RangeInclusive<Duration> = Duration::from_secs(1)..=HOUR;

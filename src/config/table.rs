@@ -64,6 +64,11 @@ impl<'a> Table<'a> {
         self.entries.iter().map(|(key, value)| (key.as_str(), self.field(key, value)))
     }
 
+    /// Where it begins.
+    pub(super) fn location(&self) -> &Location {
+        &self.location
+    }
+
     /// A finding on the table itself.
     pub(super) fn wrong(&self, problem: impl Into<String>) {
         self.report.add(&self.location, &self.path, problem, None);
@@ -88,8 +93,7 @@ impl<'a> Table<'a> {
             if LATER.contains(&(table, key.as_str())) {
                 field.wrong::<()>("is not in this version of Setpoint");
             } else {
-                let known = nearest(key, asked.iter().copied());
-                field.report.add(&field.location, &field.path, "unknown key", known);
+                field.unknown(key, asked.iter().copied());
             }
         }
     }
@@ -113,6 +117,11 @@ impl<'a> Field<'a> {
     pub(super) fn wrong<T>(&self, problem: impl Into<String>) -> Option<T> {
         self.report.add(&self.location, &self.path, problem, None);
         None
+    }
+
+    /// A finding that there is no such `key`; `known` are those that there are.
+    pub(super) fn unknown<'k>(&self, key: &str, known: impl IntoIterator<Item = &'k str>) {
+        self.report.add(&self.location, &self.path, "unknown key", nearest(key, known));
     }
 
     fn expected<T>(&self, expected: impl fmt::Display) -> Option<T> {
@@ -203,6 +212,11 @@ impl<'a> Field<'a> {
         let problem = format!("expected one of {}, found {}", Words(words), Found(&self.value.kind));
         self.report.add(&self.location, &self.path, problem, nearest(text, known));
         None
+    }
+
+    /// True for a table; no finding where it is something else.
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.value.kind, ValueKind::Table(_))
     }
 
     /// True for a text in quotes; no finding where it is something else.

@@ -181,7 +181,8 @@ impl Demand {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "no trace has 2^52 steps")]
-pub(super) fn count(number: usize) -> f64 {
+/// A count, for arithmetic.
+pub(crate) fn count(number: usize) -> f64 {
     number as f64
 }
 

@@ -9,7 +9,8 @@ use crate::observation::{DEFAULT_WARM_UP, elapsed};
 use crate::policy::Capacity;
 
 /// What is in service, by when it appeared there.
-pub(super) struct Warming {
+#[derive(Clone, Debug)]
+pub struct Warming {
     takes: Duration,
     /// `None` until the group is seen, as what is in service then has been there for nobody knows how long.
     warm: Option<Capacity>,
@@ -18,6 +19,7 @@ pub(super) struct Warming {
 }
 
 impl Warming {
+    /// Of a group that has not been seen yet; `None`: [`DEFAULT_WARM_UP`].
     pub fn new(takes: Option<Duration>) -> Self {
         Self { takes: takes.unwrap_or(DEFAULT_WARM_UP), warm: None, young: VecDeque::new() }
     }
