@@ -160,21 +160,23 @@ impl Chart {
         };
         chart.draw_series(self.shades.iter().map(shade))?;
         let (columns, across) = (SIZE.0 - LABELS.0 - 2 * MARGIN, (self.across.from, self.across.to));
-        for Series { ink, points } in &self.series {
-            let points = extremes(points, across, columns);
-            match ink {
-                Ink::Needed => chart.draw_series(AreaSeries::new(points, self.up.from, ink.light().filled()))?,
-                _ => chart.draw_series(LineSeries::new(points, ink.light().stroke_width(2)))?,
-            };
+        let series = self.series.iter().map(|Series { ink, points }| (*ink, extremes(points, across, columns)));
+        let (areas, lines): (Vec<_>, Vec<_>) = series.partition(|(ink, _)| *ink == Ink::Needed);
+        for (ink, points) in areas {
+            chart.draw_series(AreaSeries::new(points, self.up.from, ink.light().filled()))?;
         }
-        let label = ("sans-serif", 18).into_font().color(&Ink::Frame.light());
+        // Over the areas and under the lines.
         chart
             .configure_mesh()
             .axis_style(Ink::Frame.light())
             .bold_line_style(Ink::Grid.light())
             .light_line_style(TRANSPARENT)
-            .label_style(label)
-            .draw()
+            .label_style(("sans-serif", 18).into_font().color(&Ink::Frame.light()))
+            .draw()?;
+        for (ink, points) in lines {
+            chart.draw_series(LineSeries::new(points, ink.light().stroke_width(2)))?;
+        }
+        Ok(())
     }
 }
 
