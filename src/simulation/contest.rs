@@ -159,3 +159,94 @@ fn note(actions: &mut Vec<Deed>, seen: &Seen, to: Capacity, because: impl FnOnce
         actions.push(Deed { at: seen.at, from, to, because: because() });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::policy::{Controller, Gains, Metric, Mode, PerDirection, Source};
+    use crate::simulation::generator::Generator;
+
+    fn policy(kind: MetricKind, target: f64) -> Policy {
+        let query: Arc<str> = "up".into();
+        let metric = Metric {
+            name: "load".into(),
+            kind,
+            target,
+            max_age: Duration::from_mins(1),
+            controller: None,
+            min_coverage: 0.75,
+            source: Source::Prometheus { query, per_instance: None },
+        };
+        Policy {
+            name: "web".into(),
+            asg: "web".into(),
+            region: None,
+            interval: Duration::from_secs(15),
+            mode: Mode::Active,
+            takeover: false,
+            min: Capacity::new(2),
+            max: Capacity::new(20),
+            boot_time: None,
+            warm_up: None,
+            controller: Controller::Pid(Gains { kp: 0.0, ki: 1.0, kd: None }),
+            tolerance: PerDirection::default(),
+            stabilization: PerDirection::default(),
+            step: PerDirection::default(),
+            cooldown: PerDirection::default(),
+            max_drop: None,
+            schedules: Vec::new(),
+            fallback: None,
+            metrics: vec![metric],
+        }
+    }
+
+    fn arena() -> Arena {
+        let settings = Settings::reference(Capacity::new(2), Capacity::new(20));
+        Arena::new(settings, Generator::Spikes.demand(700.0, Duration::from_hours(8), 2))
+    }
+
+    #[test]
+    fn to_watch_changes_nothing() {
+        let arena = arena();
+        let peers = Peer::ALL.map(|peer| Contestant::Peer { peer, target: 0.7 });
+        let ours = Contestant::Policy(Box::new(policy(MetricKind::Utilization, 0.7)));
+        for contestant in peers.into_iter().chain([ours]) {
+            let (tally, course) = (arena.tally(&contestant), arena.watch(&contestant));
+            assert_eq!(course.score, tally.score(arena.optimum()), "{}", course.name);
+            assert_eq!(course.actions.len(), usize::try_from(tally.actions).unwrap(), "{}", course.name);
+            assert_eq!(course.moments.len(), 8 * 240, "{}", course.name);
+        }
+    }
+
+    #[test]
+    fn what_a_policy_did_has_its_reason() {
+        let course = arena().watch(&Contestant::Policy(Box::new(policy(MetricKind::Utilization, 0.7))));
+        assert_eq!(course.name, "web");
+        assert!(course.actions.iter().all(|deed| deed.from != deed.to && !deed.because.is_empty()));
+        assert!(course.actions.is_sorted_by_key(|deed| deed.at));
+    }
+
+    #[test]
+    fn nobody_is_cheaper_than_the_optimum_without_missing_the_objective() {
+        let arena = arena();
+        let clairvoyant = Contestant::Peer { peer: Peer::Clairvoyant, target: 0.7 };
+        let score = arena.tally(&clairvoyant).score(arena.optimum());
+        assert!((1.0..1.15).contains(&score.relative_cost) && score.over_objective < 0.5, "{score:?}");
+    }
+
+    #[test]
+    fn a_peer_stands_at_the_target_of_the_policy() {
+        let check = |kind, target, expected: f64| {
+            let beside = Contestant::beside(&policy(kind, target), Peer::Hpa, 200.0);
+            let Contestant::Peer { target, .. } = beside else { panic!("{beside:?} is no peer") };
+            assert!((target - expected).abs() < 1e-9, "{kind:?}: {target}");
+        };
+        check(MetricKind::Utilization, 0.6, 0.6);
+        check(MetricKind::Utilization, 65.0, 0.65);
+        check(MetricKind::Total, 150.0, 0.75);
+        check(MetricKind::Latency, 0.5, 0.7);
+    }
+}

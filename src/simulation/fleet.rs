@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::noise::Noise;
 use super::plant::share_warmed;
-use super::reference::{Boot, Removed, STEP, Settings, Speeds};
+use super::settings::{Removed, STEP, Settings};
 use crate::policy::Capacity;
 
 /// The utilization that the fleet starts at.
@@ -55,7 +55,8 @@ pub(super) struct Fleet<'a> {
 impl<'a> Fleet<'a> {
     /// A warm fleet for `rate` requests per second.
     pub fn start(settings: &'a Settings, rate: f64) -> Self {
-        let needed = Capacity::ceil(rate / (settings.service.rate * FIRST_UTILIZATION)).unwrap_or_default();
+        let needed = Capacity::ceil(rate / (settings.service.rate * settings.speeds.mean() * FIRST_UTILIZATION))
+            .unwrap_or_default();
         let first = needed.clamp(settings.min, settings.max);
         let mut dice = Noise::new(settings.seed);
         let warm = |speed| Instance { launched: Duration::ZERO, ready: Duration::ZERO, fails: false, speed };
@@ -151,60 +152,6 @@ impl<'a> Fleet<'a> {
     }
 }
 
-impl Boot {
-    fn draw(&self, dice: &mut Noise) -> Duration {
-        match self {
-            Self::Constant(boot) => *boot,
-            Self::LogNormal { median, sigma } => median.mul_f64((sigma * dice.normal()).exp().min(MOST_SLOW)),
-        }
-    }
-
-    /// The mean, in seconds.
-    pub fn mean(&self) -> f64 {
-        match self {
-            Self::Constant(boot) => boot.as_secs_f64(),
-            Self::LogNormal { median, sigma } => median.as_secs_f64() * (sigma * sigma / 2.0).exp(),
-        }
-    }
-
-    /// What all but about one in a hundred stay within.
-    pub fn longest(&self) -> Duration {
-        match self {
-            Self::Constant(boot) => *boot,
-            Self::LogNormal { median, sigma } => median.mul_f64((2.326 * sigma).exp().min(MOST_SLOW)),
-        }
-    }
-}
-
-/// No boot takes more than this many times the median, however wide the distribution.
-const MOST_SLOW: f64 = 100.0;
-
-impl Speeds {
-    /// The speed of the next instance.
-    fn draw(&self, dice: &mut Noise) -> f64 {
-        let Self::Mix(kinds) = self else {
-            return 1.0;
-        };
-        let mut left = dice.uniform() * kinds.iter().map(|(share, _)| share).sum::<f64>();
-        let drawn = kinds.iter().find(|(share, _)| {
-            left -= share;
-            left <= 0.0
-        });
-        drawn.or(kinds.last()).map_or(1.0, |(_, speed)| *speed)
-    }
-
-    /// The mean speed.
-    pub fn mean(&self) -> f64 {
-        match self {
-            Self::Alike => 1.0,
-            Self::Mix(kinds) => {
-                let total: f64 = kinds.iter().map(|(share, _)| share).sum();
-                kinds.iter().map(|(share, speed)| share * speed).sum::<f64>() / total
-            }
-        }
-    }
-}
-
 fn capacity(instances: usize) -> Capacity {
     u32::try_from(instances).map_or(Capacity::MAX, Capacity::new)
 }
@@ -212,6 +159,7 @@ fn capacity(instances: usize) -> Capacity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulation::settings::Speeds;
     use crate::simulation::trace::count;
 
     fn near(measured: f64, expected: f64) {
@@ -300,20 +248,6 @@ mod tests {
         let second = at(&mut fleet, 240).in_service.get() - 2;
         assert!((30..=50).contains(&first), "{first} of 80");
         assert!((50..=70).contains(&second), "{second} of 80");
-    }
-
-    #[test]
-    fn boots_are_spread_around_their_median() {
-        let boot = Boot::LogNormal { median: Duration::from_mins(2), sigma: 0.5 };
-        let mut dice = Noise::new(1);
-        let mut drawn: Vec<Duration> = (0..4001).map(|_| boot.draw(&mut dice)).collect();
-        drawn.sort();
-        assert!((drawn[2000].as_secs_f64() - 120.0).abs() < 4.0, "{:?}", drawn[2000]);
-        let mean = drawn.iter().map(Duration::as_secs_f64).sum::<f64>() / 4001.0;
-        assert!((mean - boot.mean()).abs() < 4.0, "{mean}");
-        near(boot.mean(), 120.0 * 0.125_f64.exp());
-        let slower = drawn.iter().filter(|drawn| **drawn > boot.longest()).count();
-        assert!((20..=60).contains(&slower), "{slower} of 4001");
     }
 
     #[test]

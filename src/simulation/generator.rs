@@ -31,6 +31,9 @@ const SPIKE_RISE: f64 = 60.0;
 /// Seconds in which it falls to 1/e.
 const SPIKE_DECAY: f64 = 300.0;
 
+/// Seconds after which less than a ten-thousandth of it is left.
+const SPIKE_GONE: f64 = 10.0 * SPIKE_DECAY;
+
 /// Requests of it at its height in times of the base rate, on average and at most.
 const SPIKE_HEIGHT: (f64, f64) = (1.5, 6.0);
 
@@ -38,7 +41,7 @@ const SPIKE_HEIGHT: (f64, f64) = (1.5, 6.0);
 const OUTAGE: [Duration; 2] = [Duration::from_mins(10), Duration::from_mins(5)];
 
 /// How often bursts come in a retry storm, and how long each takes.
-const BURSTS: [Duration; 2] = [Duration::from_mins(60), Duration::from_mins(2)];
+const BURSTS: [Duration; 2] = [Duration::from_hours(1), Duration::from_mins(2)];
 
 /// The share of the requests that failed which clients send again, in a retry storm.
 const RETRIED: f64 = 0.8;
@@ -167,7 +170,7 @@ struct Spike {
 impl Spike {
     fn at(&self, second: f64) -> f64 {
         let since = second - self.begins;
-        if since <= 0.0 {
+        if since <= 0.0 || since > SPIKE_GONE {
             0.0
         } else if since < SPIKE_RISE {
             self.height * since / SPIKE_RISE

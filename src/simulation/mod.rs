@@ -21,7 +21,9 @@
 //! |---|---|
 //! | [`trace`] | a recorded workload, scaled and with noise |
 //! | [`generator`] | workloads by name |
+//! | [`settings`] | what the plant is made of |
 //! | [`reference`](mod@reference) | a fleet in steps of 3 s, with any controller |
+//! | `fleet`, `server` | its instances, and what they serve |
 //! | [`driver`] | a policy as that controller |
 //! | [`peers`] | how other autoscalers would decide there |
 //! | [`score`] | how well it went |
@@ -49,6 +51,7 @@ pub mod reference;
 pub mod scenario;
 pub mod score;
 mod server;
+pub mod settings;
 pub mod trace;
 #[cfg(feature = "daemon")]
 pub mod wire;

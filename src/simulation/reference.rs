@@ -9,128 +9,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::fleet::{Fleet, Serving};
-use super::group::LEAST_BILLED;
 use super::noise::{Noise, scramble};
-use super::plant::{Reading, WARM_UP};
-use super::queue::Service;
+use super::plant::Reading;
 use super::score::{Provision, Tally};
 use super::server::{Gauges, Served, Server, steps};
+pub use super::settings::{BOOT, Boot, INTERVAL, Removed, STEP, Settings, Speeds};
 use super::trace::{Demand, count};
 use crate::policy::Capacity;
-
-/// One step of the plant.
-pub const STEP: Duration = Duration::from_secs(3);
-
-/// How often the controller of the reference plant is asked.
-pub const INTERVAL: Duration = Duration::from_secs(15);
-
-/// Launch to in service on the reference plant.
-pub const BOOT: Duration = Duration::from_mins(2);
-
-/// What a plant is made of.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
-    /// When the run begins.
-    pub start: Timestamp,
-    /// Launch to in service.
-    pub boot: Boot,
-    /// In service to full capacity, which grows from 60 % to all of it.
-    pub warm_up: Duration,
-    /// Least capacity.
-    pub min: Capacity,
-    /// Most capacity.
-    pub max: Capacity,
-    /// Between two questions to the controller, and what a measurement is the mean of; whole steps.
-    pub interval: Duration,
-    /// Age of the newest sample in a measurement; whole steps.
-    pub lag: Duration,
-    /// Between two [`Moment`]s; whole steps.
-    pub resolution: Duration,
-    /// Share of the launches that never go into service: found out after the boot, and launched anew.
-    pub launch_failures: f64,
-    /// How fast instances are.
-    pub speeds: Speeds,
-    /// Which instance a scale-in takes.
-    pub removed: Removed,
-    /// Each instance is billed for this long at least.
-    pub least_billed: Duration,
-    /// What an instance of speed 1 can do.
-    pub service: Service,
-    /// Requests per second of one instance at which each `total` of a policy is at its target, whatever it counts; `None`
-    /// where totals count requests per second.
-    pub totals_at: Option<f64>,
-    /// Standard deviation of a measurement, as a share of it.
-    pub noise: f64,
-    /// Of boots, failures, speeds and noise.
-    pub seed: u64,
-}
-
-/// Launch to in service.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Boot {
-    /// Always the same.
-    Constant(Duration),
-    /// The logarithm is normal.
-    LogNormal {
-        /// Half of the boots take longer.
-        median: Duration,
-        /// Standard deviation of the logarithm.
-        sigma: f64,
-    },
-}
-
-/// How fast instances are.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Speeds {
-    /// Every one at speed 1.
-    Alike,
-    /// Kinds, each with its share of the launches and its speed; not empty.
-    Mix(Vec<(f64, f64)>),
-}
-
-/// Which instance a scale-in takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Removed {
-    /// The oldest in service, and one that boots only when none is: an Auto Scaling group.
-    Oldest,
-    /// The youngest, and so those that boot first: the pods of Kubernetes.
-    Youngest,
-}
-
-impl Settings {
-    /// The reference plant: it boots in two minutes, is asked every 15 s, and starts at the Unix epoch.
-    pub fn reference(min: Capacity, max: Capacity) -> Self {
-        Self {
-            start: Timestamp::UNIX_EPOCH,
-            boot: Boot::Constant(BOOT),
-            warm_up: WARM_UP,
-            min,
-            max,
-            interval: INTERVAL,
-            lag: STEP,
-            resolution: INTERVAL,
-            launch_failures: 0.0,
-            speeds: Speeds::Alike,
-            removed: Removed::Oldest,
-            least_billed: LEAST_BILLED,
-            service: Service::REFERENCE,
-            totals_at: None,
-            noise: 0.0,
-            seed: 0,
-        }
-    }
-
-    /// Requests per second that an instance of mean speed bears within the objective.
-    pub fn bearable(&self) -> f64 {
-        self.service.rate * self.service.ceiling * self.speeds.mean()
-    }
-
-    /// The fewest instances that keep the objective at `rate` requests per second, at least the minimum; more than the
-    /// maximum where that is too few.
-    pub fn needed(&self, rate: f64) -> Capacity {
-        Capacity::floor((rate / self.bearable()).ceil()).unwrap_or(Capacity::MAX).max(self.min)
-    }
-}
 
 /// What a controller sees when it is asked.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -197,7 +82,9 @@ pub fn run(
     let mut span = Span::default();
     let [interval, resolution] = [settings.interval, settings.resolution].map(|time| steps(time).max(1));
     for (step, (rate, expected)) in demand.arrived.iter().zip(&demand.expected).enumerate() {
-        if let Some(measured) = server.measured().filter(|_| step.is_multiple_of(interval)) {
+        if step.is_multiple_of(interval)
+            && let Some(measured) = server.measured()
+        {
             let desired = fleet.desired();
             let seen = seen(settings, &mut fleet, blurred(measured, settings.noise, &mut blur));
             let wanted = decide(&seen).clamp(settings.min, settings.max);
@@ -205,10 +92,10 @@ pub fn run(
             tally.change(desired, wanted);
         }
         let serving = fleet.serving();
-        let served = server.serve(*rate, serving.capacity);
+        let outcome = server.serve(*rate, serving.capacity);
         let needed = settings.needed(*expected);
-        tally.step(&served, &settings.service, Provision { needed, in_service: serving.in_service });
-        span.add(&served, needed, settings.service.objective);
+        tally.step(&outcome, &settings.service, Provision { needed, in_service: serving.in_service });
+        span.add(&outcome, needed, settings.service.objective);
         fleet.step();
         if (step + 1).is_multiple_of(resolution) {
             watch(&std::mem::take(&mut span).moment(settings, &fleet, serving));

@@ -162,15 +162,15 @@ pub struct Score {
 /// They take deliberate headroom for waste: read them beside the cost at equal violations, never alone.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Elasticity {
-    /// `θ_U` = 100/T ∫ max(d − s, 0)/d dt, in percent.
+    /// `θ_U = 100/T ∫ max(d − s, 0)/d dt`, in percent.
     pub under_accuracy: f64,
-    /// `θ_O` = 100/T ∫ max(s − d, 0)/d dt, in percent.
+    /// `θ_O = 100/T ∫ max(s − d, 0)/d dt`, in percent.
     pub over_accuracy: f64,
-    /// `τ_U` = 100/T ∫ [s < d] dt, in percent.
+    /// `τ_U = 100/T ∫ [s < d] dt`, in percent.
     pub under_timeshare: f64,
-    /// `τ_O` = 100/T ∫ [s > d] dt, in percent.
+    /// `τ_O = 100/T ∫ [s > d] dt`, in percent.
     pub over_timeshare: f64,
-    /// `υ` = 100/T ∫ min(|sgn ṡ − sgn ḋ|, 1) dt, in percent; changes are those of one step of the plant.
+    /// `υ = 100/T ∫ min(|sgn ṡ − sgn ḋ|, 1) dt`, in percent; changes are those of one step of the plant.
     pub instability: f64,
 }
 
