@@ -222,7 +222,7 @@ fn the_report_is_one_well_formed_file_that_needs_no_network() {
         assert_eq!(svg.attribute("role"), Some("img"));
         let labels: Vec<&str> = svg.attribute("aria-labelledby").unwrap().split(' ').collect();
         assert!(labels.iter().all(|label| ids.iter().filter(|id| *id == label).count() == 1), "{labels:?}");
-        let named = svg.children().filter(|node| node.is_element()).take(2).map(text_of).collect::<Vec<_>>();
+        let named = svg.children().filter(Node::is_element).take(2).map(text_of).collect::<Vec<_>>();
         assert!(named.iter().all(|text| !text.is_empty()), "{named:?}");
     }
     assert_eq!(elements(&document, "svg").len(), 3 * (1 + PEERS.len()));
@@ -310,8 +310,8 @@ fn more_room_is_made_for_a_mean_and_said() {
 #[test]
 fn what_was_recorded_can_be_too_much_for_the_policy_and_that_is_said() {
     let desk = Desk::new();
-    let rows: String = (0..20).map(|bin| format!("{},4000\n", bin * 60)).collect();
-    desk.write("busy.csv", &format!("seconds,requests_per_second\n{rows}"));
+    let rows: Vec<String> = (0..20).map(|bin| format!("{},4000\n", bin * 60)).collect();
+    desk.write("busy.csv", &format!("seconds,requests_per_second\n{}", rows.concat()));
     let text = desk.printed(&["-p", "web", "-w", "busy.csv", "--as-recorded", "--against", "none"]);
     assert!(text.contains("The peak needs more than the maximum of 10, so nobody can keep the objective"), "{text}");
 }

@@ -25,7 +25,7 @@ pub(super) const EXAMPLE: &str = "Examples:
   A ticket sale, beside every other autoscaler:
   $ setpoint simulate --config setpoint.toml --policy web --workload ticket-sale
 
-  A recorded day, with charts and reasons; what an hour of it took is in seconds,requests_per_second:
+  A recorded day, with charts and reasons:
   $ setpoint simulate -c setpoint.toml -p web -w monday.csv --report monday.html
 
   What would half the boot time do?
@@ -46,8 +46,9 @@ pub(super) struct Options {
     /// The policy to simulate.
     #[arg(long, short, value_name = "NAME")]
     policy: String,
-    /// A workload by name (ticket-sale, diurnal, …), a CSV file with the header `seconds,requests_per_second`, or a folder
-    /// of such files. May be given several times.
+    /// A workload by name, a CSV file with the header `seconds,requests_per_second`, or a folder of such files; may be given
+    /// several times. The names: ticket-sale, diurnal, weekly, step, ramp, spikes, drift, outage-and-return, retry-storm,
+    /// constant.
     #[arg(long, short, value_name = "NAME|FILE.csv|FOLDER", required = true)]
     workload: Vec<String>,
     /// Whom to compare with, each at the policy's own target utilization.
@@ -57,7 +58,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     boot: Option<Duration>,
     /// Requests per second that one instance bears at full load, which also makes `total` metrics count requests per
-    /// second. Without it, 200, and a `total` is at its target when instances are 70 % busy.
+    /// second. Without it, 200 for an objective of 500 ms, and a `total` is at its target when instances are 70 % busy.
     #[arg(long, value_name = "RATE", value_parser = positive)]
     instance_rate: Option<f64>,
     /// Scale the workload so that its mean needs so many instances, and raise the policy's maximum to twice the peak.
