@@ -30,7 +30,9 @@ pub fn plots(run: &Run, course: &Course) -> Vec<Plot> {
     let over = Over { run, moments: &course.moments };
     let mut plots = vec![over.capacity(course), over.utilization(run.targets), over.latency(run.targets)];
     if !run.doubts.is_empty() {
-        plots.iter_mut().for_each(|plot| plot.legend.push((Ink::Doubt, "not to be trusted".to_owned())));
+        for plot in &mut plots {
+            plot.legend.push((Ink::Doubt, "not to be trusted".to_owned()));
+        }
     }
     plots
 }
