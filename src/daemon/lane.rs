@@ -4,6 +4,7 @@
 //! as its own inputs are there, so a slow source holds up nobody else.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,18 +12,22 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 
 use super::seat::Seat;
 use crate::clock::Clock;
 use crate::metric::{Answer, Sources};
 use crate::observation::{Group, Rivals, elapsed};
-use crate::policy::Source;
+use crate::policy::{Policy, Source};
 use crate::status::{Board, LaneStatus};
-use crate::target::{AutoScaling, TargetError};
+use crate::target::{AutoScaling, Survey, TargetError};
 
 /// How often a lane looks again for what else would scale its groups.
 const INSPECTION: Duration = Duration::from_mins(15);
+
+/// Intervals that a turn takes at most: a description or the reads, two last looks, and the call, each of which has a
+/// deadline below the interval; and one to spare.
+const LONGEST_TURN: u32 = 5;
 
 pub(super) struct Lane {
     pub name: Arc<str>,
@@ -38,13 +43,26 @@ pub(super) struct Lane {
 #[derive(Clone)]
 pub(super) struct Gathering {
     answers: Arc<HashMap<Source, Shared<BoxFuture<'static, Answer>>>>,
-    groups: Shared<BoxFuture<'static, Arc<Groups>>>,
+    survey: Shared<BoxFuture<'static, Arc<Survey>>>,
     /// When the cycle was due, which is what every part of it takes for now: the rhythm is exact, the wake-ups are not.
     pub at: Timestamp,
     pub target: Arc<AutoScaling>,
 }
 
-type Groups = HashMap<Arc<str>, Result<Group, TargetError>>;
+/// The turns that are under way.
+#[derive(Default)]
+struct Turns {
+    running: JoinSet<Seat>,
+    away: HashMap<Id, Away>,
+}
+
+/// Whose turn it is, and since when.
+struct Away {
+    policy: Arc<Policy>,
+    /// Faults of ours in a row before this turn.
+    faults: u32,
+    begun: Timestamp,
+}
 
 /// The name of the lane for a region and an interval.
 pub(super) fn lane_name(region: Option<&str>, interval: Duration) -> Arc<str> {
@@ -90,15 +108,12 @@ impl Lane {
         if stopped {
             return self.seats;
         }
-        let mut due = clock.now();
-        loop {
-            self.cycle(due, clock, &board).await;
-            due = next(due, self.interval, clock.now());
-            tokio::select! {
-                () = clock.sleep_until(due) => due = punctual(due, self.interval, clock.now()),
-                // An error means that the daemon itself is gone.
-                _ = stop.wait_for(|stop| *stop) => break,
-            }
+        let (mut due, mut turns) = (clock.now(), Turns::default());
+        while self.cycle(due, &mut turns, clock, &board, &mut stop).await {
+            due = punctual(next(due, self.interval, due), self.interval, clock.now());
+        }
+        while let Some(ended) = turns.running.join_next_with_id().await {
+            self.take_back(ended, &mut turns, &board);
         }
         self.seats
     }
@@ -107,30 +122,64 @@ impl Lane {
         self.seats.iter().map(|seat| seat.policy().asg.clone()).collect()
     }
 
-    async fn cycle(&mut self, due: Timestamp, clock: Clock, board: &Board) {
-        let started = clock.now();
-        let gathering = self.gather(due);
-        let mut turns = JoinSet::new();
-        let mut away = HashMap::new();
-        for seat in self.seats.drain(..) {
-            let policy = seat.policy().clone();
-            let turn = turns.spawn(seat.turn(gathering.clone(), board.clone()));
-            away.insert(turn.id(), policy);
-        }
-        while let Some(ended) = turns.join_next_with_id().await {
-            match ended {
-                Ok((_, seat)) => self.seats.push(seat),
-                // A fault of ours in one policy must not end the others. Without its state it starts as after a
-                // restart, which bars scale-in until a full window has been seen.
-                Err(error) => {
-                    let Some(policy) = away.remove(&error.id()) else { continue };
-                    tracing::error!(event = "evaluation-failed", policy = %policy.name, %error, "the evaluation failed");
-                    self.seats.push(Seat::after_a_fault(policy, board));
+    /// Gives every policy that is there its turn, and takes the seats back until the next cycle is due. A turn that takes
+    /// longer goes on, and only its own policy misses a cycle. False once the lane is told to stop.
+    async fn cycle(
+        &mut self,
+        due: Timestamp,
+        turns: &mut Turns,
+        clock: Clock,
+        board: &Board,
+        stop: &mut watch::Receiver<bool>,
+    ) -> bool {
+        let (started, mut finished) = (clock.now(), false);
+        self.begin(due, turns, board);
+        let mut pause = pin!(clock.sleep_until(next(due, self.interval, started)));
+        loop {
+            tokio::select! {
+                biased;
+                Some(ended) = turns.running.join_next_with_id() => {
+                    self.take_back(ended, turns, board);
+                    if !finished && turns.done(due, self.interval) {
+                        finished = true;
+                        self.cycles += 1;
+                        self.publish(started, clock.now(), board);
+                    }
                 }
+                () = &mut pause => return true,
+                // An error means that the daemon itself is gone.
+                _ = stop.wait_for(|stop| *stop) => return false,
             }
         }
-        self.cycles += 1;
-        self.publish(started, clock.now(), board);
+    }
+
+    fn begin(&mut self, due: Timestamp, turns: &mut Turns, board: &Board) {
+        let (ready, resting) = self.seats.drain(..).partition(Seat::is_ready);
+        self.seats = ready;
+        let gathering = self.gather(due);
+        let ready = std::mem::replace(&mut self.seats, resting);
+        self.seats.iter_mut().for_each(Seat::rest);
+        for seat in ready {
+            let away = Away { policy: seat.policy().clone(), faults: seat.faults(), begun: due };
+            let turn = turns.running.spawn(seat.turn(gathering.clone(), board.clone()));
+            turns.away.insert(turn.id(), away);
+        }
+    }
+
+    fn take_back(&mut self, ended: Result<(Id, Seat), JoinError>, turns: &mut Turns, board: &Board) {
+        match ended {
+            Ok((id, seat)) => {
+                turns.away.remove(&id);
+                self.seats.push(seat);
+            }
+            // A fault of ours in one policy must not end the others. Without its state it starts as after a restart,
+            // which bars scale-in until a full window has been seen.
+            Err(error) => {
+                let Some(Away { policy, faults, .. }) = turns.away.remove(&error.id()) else { return };
+                tracing::error!(event = "evaluation-failed", policy = %policy.name, %error, "the evaluation failed");
+                self.seats.push(Seat::after_a_fault(policy, faults + 1, board));
+            }
+        }
     }
 
     fn gather(&self, now: Timestamp) -> Gathering {
@@ -142,8 +191,8 @@ impl Lane {
         };
         let answers = distinct.into_iter().map(|source| (source.clone(), read(source))).collect();
         let (target, names) = (self.target.clone(), self.names());
-        let groups = async move { Arc::new(target.describe(&names, now).await) }.boxed().shared();
-        Gathering { answers: Arc::new(answers), groups, at: now, target: self.target.clone() }
+        let survey = async move { Arc::new(target.survey(&names).await) }.boxed().shared();
+        Gathering { answers: Arc::new(answers), survey, at: now, target: self.target.clone() }
     }
 
     fn publish(&self, started: Timestamp, finished: Timestamp, board: &Board) {
@@ -157,6 +206,14 @@ impl Lane {
     }
 }
 
+impl Turns {
+    /// The turns that began at `due` have ended, and none hangs.
+    fn done(&self, due: Timestamp, interval: Duration) -> bool {
+        let open = |away: &Away| away.begun == due || elapsed(away.begun, due) > interval * LONGEST_TURN;
+        !self.away.values().any(open)
+    }
+}
+
 impl Gathering {
     /// The answer of `source`, read once a cycle.
     pub(super) async fn answer(&self, source: &Source) -> Option<Answer> {
@@ -166,9 +223,10 @@ impl Gathering {
         }
     }
 
-    /// The group `name`, described once a cycle.
-    pub(super) async fn group(&self, name: &str) -> Option<Result<Group, TargetError>> {
-        self.groups.clone().await.get(name).cloned()
+    /// The group `name`, described once a cycle with all the others.
+    pub(super) async fn group(&self, name: &Arc<str>) -> Result<Group, TargetError> {
+        let survey = self.survey.clone().await;
+        self.target.complete(&survey, name, self.at).await
     }
 }
 
@@ -226,5 +284,56 @@ mod tests {
         assert_eq!(next(at(0), interval, at(15)), at(30));
         assert_eq!(next(at(0), interval, at(44)), at(45));
         assert_eq!(next(at(0), interval, at(45)), at(60));
+    }
+
+    /// An answer to every call: two groups.
+    const GROUPS: &str = "<DescribeAutoScalingGroupsResponse><DescribeAutoScalingGroupsResult><AutoScalingGroups>\
+        <member><AutoScalingGroupName>sick</AutoScalingGroupName><MinSize>1</MinSize><MaxSize>9</MaxSize>\
+        <DesiredCapacity>2</DesiredCapacity></member>\
+        <member><AutoScalingGroupName>well</AutoScalingGroupName><MinSize>1</MinSize><MaxSize>9</MaxSize>\
+        <DesiredCapacity>2</DesiredCapacity></member>\
+        </AutoScalingGroups></DescribeAutoScalingGroupsResult></DescribeAutoScalingGroupsResponse>";
+
+    async fn lane() -> Lane {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(axum::serve(listener, axum::Router::new().fallback(async || GROUPS)).into_future());
+        let policy = |name| {
+            format!(
+                "[[policy]]\nname = \"{name}\"\nasg = \"{name}\"\nmin = 1\nmax = 9\n[[policy.metric]]\nname = \"cpu\"\n\
+                 kind = \"utilization\"\nquery = \"cpu\"\ntarget = 0.5\n"
+            )
+        };
+        let text = format!("[prometheus]\nurl = \"{url}\"\n[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{url}\"\n");
+        let config = crate::config::parse("test.toml", &(text + &policy("sick") + &policy("well")), []).unwrap();
+        let sources = Arc::new(Sources::new(config.prometheus.as_ref()).unwrap());
+        let credentials = aws_credential_types::Credentials::from_keys("test", "test", None);
+        let target = Arc::new(AutoScaling::connect(&config.aws, None, Some(credentials)).await.unwrap());
+        let mut lane = Lane::new("lane".into(), None, Duration::from_secs(15), sources, target);
+        lane.seats = config.policies.into_iter().map(Seat::new).collect();
+        lane
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_policy_whose_evaluation_fails_is_shown_so_tried_ever_less_often_and_disturbs_no_other() {
+        let mut lane = lane().await;
+        let mut policy = Policy::clone(lane.seats[0].policy());
+        policy.interval = Duration::MAX; // More than the core can reckon with, and than the configuration allows.
+        lane.seats[0] = Seat::new(policy);
+        let clock = Clock::accelerated(Timestamp::UNIX_EPOCH, 1.0);
+        let board = Board::new(crate::status::Snapshot::new("test".into(), clock.now()));
+        board.publish(|snapshot| {
+            snapshot.policies = lane.seats.iter().map(|seat| (seat.policy().name.clone(), seat.status())).collect();
+        });
+        let (stop, stopped) = watch::channel(false);
+        let running = tokio::spawn(lane.run(clock, board.clone(), stopped));
+        tokio::time::sleep(Duration::from_secs(40 * 15 + 7)).await;
+        stop.send_replace(true);
+        assert_eq!(running.await.unwrap().len(), 2);
+        let shown = board.reader().borrow().policies.clone();
+        assert_eq!((shown["well"].counters.evaluations, shown["well"].counters.failures), (41, 0));
+        // In the cycles 0, 1, 3, 7, 15 and 31.
+        assert_eq!((shown["sick"].counters.evaluations, shown["sick"].counters.failures), (0, 6));
+        assert!(shown["sick"].because.as_ref().unwrap().contains("fault of Setpoint's own"));
     }
 }

@@ -18,12 +18,19 @@ pub(super) struct Seat {
     policy: Arc<Policy>,
     state: ControllerState,
     status: PolicyStatus,
+    /// Turns in a row that were lost to a fault of ours.
+    faults: u32,
+    /// Cycles to sit out before the next turn.
+    rest: u32,
 }
+
+/// Turns are tried again after 1, 2, 4, ... cycles, at most two to this power.
+const LONGEST_REST: u32 = 5;
 
 impl Seat {
     pub(super) fn new(policy: Policy) -> Self {
         let status = PolicyStatus::new(&policy);
-        Self { policy: Arc::new(policy), state: ControllerState::default(), status }
+        Self { policy: Arc::new(policy), state: ControllerState::default(), status, faults: 0, rest: 0 }
     }
 
     /// The same seat under a changed policy.
@@ -31,11 +38,11 @@ impl Seat {
         let state = self.state.under_changed_policy(&self.policy, &policy);
         let last_action = self.status.last_action;
         let status = PolicyStatus { last_action, counters: self.status.counters, ..PolicyStatus::new(&policy) };
-        Self { policy: Arc::new(policy), state, status }
+        Self { policy: Arc::new(policy), state, status, faults: 0, rest: 0 }
     }
 
-    /// A seat whose turn was lost to a fault of ours.
-    pub(super) fn after_a_fault(policy: Arc<Policy>, board: &Board) -> Self {
+    /// A seat whose turn was lost to a fault of ours, as were `faults` in a row with it.
+    pub(super) fn after_a_fault(policy: Arc<Policy>, faults: u32, board: &Board) -> Self {
         let mut status = PolicyStatus::new(&policy);
         board.publish(|snapshot| {
             if let Some(shown) = snapshot.policies.get_mut(&policy.name) {
@@ -46,7 +53,22 @@ impl Seat {
                 *shown = Arc::new(status.clone());
             }
         });
-        Self { policy, state: ControllerState::default(), status }
+        let rest = (1 << (faults - 1).min(LONGEST_REST)) - 1;
+        Self { policy, state: ControllerState::default(), status, faults, rest }
+    }
+
+    /// It has a turn in this cycle.
+    pub(super) fn is_ready(&self) -> bool {
+        self.rest == 0
+    }
+
+    /// Sits out a cycle.
+    pub(super) fn rest(&mut self) {
+        self.rest = self.rest.saturating_sub(1);
+    }
+
+    pub(super) fn faults(&self) -> u32 {
+        self.faults
     }
 
     pub(super) fn policy(&self) -> &Arc<Policy> {
@@ -67,6 +89,7 @@ impl Seat {
         let (outcome, error) = apply(&gathering.target, &self.policy, evaluation.decision).await;
         self.state = control::settle(state, &evaluation.decision, &outcome, now);
         self.record(evaluation, outcome, error);
+        self.faults = 0;
         let (name, shown) = (self.policy.name.clone(), self.status());
         board.publish(|snapshot| drop(snapshot.policies.insert(name, shown)));
         self
@@ -75,7 +98,7 @@ impl Seat {
     fn observe(
         &mut self,
         answers: Vec<Option<Answer>>,
-        group: Option<Result<Group, TargetError>>,
+        group: Result<Group, TargetError>,
         now: Timestamp,
     ) -> Observation {
         let mut measurements = ArrayVec::new();
@@ -91,9 +114,8 @@ impl Seat {
             measurements.push(measurement);
         }
         let (group, detail) = match group {
-            Some(Ok(group)) => (Some(group.status(self.policy.warm_up, now)), None),
-            Some(Err(error)) => (None, Some(crate::telemetry::chain(&error))),
-            None => (None, Some("the group was not described".into())),
+            Ok(group) => (Some(group.status(self.policy.warm_up, now)), None),
+            Err(error) => (None, Some(crate::telemetry::chain(&error))),
         };
         if group.is_none() {
             self.status.counters.describe_failures += 1;
