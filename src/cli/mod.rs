@@ -1,6 +1,7 @@
 //! The command line: one file per command, each thin.
 
 pub mod check;
+mod comparison;
 mod demo;
 pub mod drive;
 mod explain;

@@ -1,29 +1,26 @@
 //! `setpoint simulate`: a policy beside other autoscalers in a simulated fleet. It connects to nothing.
 
-use std::fs;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::check::EX_CONFIG;
+use super::comparison::{self, Against, Output};
 use super::stage::{self, Stage};
 use super::workload::{self, Workload};
 use crate::policy::{MetricKind, Policy};
-use crate::report::{self, Report, Run, Targets};
+use crate::report::{Report, Run, Targets};
 use crate::simulation::contest::{Arena, Contestant, Course};
-use crate::simulation::peers::Peer;
 use crate::simulation::scenario::{Bout, Scenario};
 
 pub(super) const EXAMPLE: &str = "Examples:
   A ticket sale, beside every other autoscaler:
   $ setpoint simulate --config setpoint.toml --policy web --workload ticket-sale
 
-  A recorded day, with charts and reasons; what an hour of it took is in seconds,requests_per_second:
+  A recorded day, with charts and reasons:
   $ setpoint simulate -c setpoint.toml -p web -w monday.csv --report monday.html
 
   What would half the boot time do?
@@ -40,8 +37,9 @@ const HOUR: f64 = 3600.0;
 pub(super) struct Options {
     #[command(flatten)]
     stage: Stage,
-    /// A workload by name (ticket-sale, diurnal, …), a CSV file with the header `seconds,requests_per_second`, or a folder
-    /// of such files. May be given several times.
+    /// A workload by name, a CSV file with the header `seconds,requests_per_second`, or a folder of such files; may be given
+    /// several times. The names: ticket-sale, diurnal, weekly, step, ramp, spikes, drift, outage-and-return, retry-storm,
+    /// constant.
     #[arg(long, short, value_name = "NAME|FILE.csv|FOLDER", required = true)]
     workload: Vec<String>,
     /// Whom to compare with, each at the policy's own target utilization.
@@ -59,57 +57,6 @@ pub(super) struct Options {
     output: Output,
 }
 
-/// What `simulate` prints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs.
-    Json,
-    /// The table alone, for a README.
-    Markdown,
-}
-
-/// Whom a policy is compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Against {
-    /// Everybody.
-    All,
-    /// Nobody.
-    None,
-    /// The Horizontal Pod Autoscaler of Kubernetes.
-    Hpa,
-    /// The Knative Pod Autoscaler.
-    Kpa,
-    /// Target tracking of AWS on metrics of a minute.
-    Aws,
-    /// Target tracking of AWS on metrics of ten seconds.
-    AwsHighResolution,
-    /// The Nomad Autoscaler.
-    Nomad,
-    /// As many instances as the peak needs, at all times.
-    Static,
-    /// One who knows what comes, as far ahead as an instance takes to serve.
-    Clairvoyant,
-}
-
-impl Against {
-    fn peers(self) -> Vec<Peer> {
-        match self {
-            Self::All => Peer::ALL.to_vec(),
-            Self::None => Vec::new(),
-            Self::Hpa => vec![Peer::Hpa],
-            Self::Kpa => vec![Peer::Kpa],
-            Self::Aws => vec![Peer::AwsTargetTracking],
-            Self::AwsHighResolution => vec![Peer::AwsTargetTrackingHighResolution],
-            Self::Nomad => vec![Peer::Nomad],
-            Self::Static => vec![Peer::Static],
-            Self::Clairvoyant => vec![Peer::Clairvoyant],
-        }
-    }
-}
-
 /// Compares, prints the table, and writes the report.
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let policy = match options.stage.policy() {
@@ -119,31 +66,16 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EX_CONFIG));
         }
     };
-    let report = compare(&policy, options)?;
-    if let Some(file) = &options.report {
-        let cant = || format!("{} can't be written", file.display());
-        fs::write(file, report::page(&report)).with_context(cant)?;
-    }
-    // Whoever reads may stop reading.
-    let _ = match options.output {
-        Output::Text => write!(io::stdout(), "{}", report::text(&report)),
-        Output::Json => writeln!(io::stdout(), "{:#}", report::json(&report)),
-        Output::Markdown => write!(io::stdout(), "{}", report::markdown(&report)),
-    };
+    comparison::deliver(&compare(&policy, options)?, options.output, options.report.as_deref())?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn compare(policy: &Policy, options: &Options) -> anyhow::Result<Report> {
     let scenario = Scenario::new(policy, options.stage.terms(options.duration))?;
     let workloads = workload::all(&options.workload)?;
-    let mut peers: Vec<Peer> = Vec::new();
-    for peer in options.against.iter().flat_map(|whom| whom.peers()) {
-        if !peers.contains(&peer) {
-            peers.push(peer);
-        }
-    }
+    let peers = comparison::peers(&options.against);
     let alone = workloads.len() == 1;
-    let bar = bar(workloads.len() * (1 + peers.len()));
+    let bar = comparison::bar(workloads.len() * (1 + peers.len()));
     let mut runs = Vec::new();
     for Workload { name, origin } in workloads {
         bar.set_message(name.clone());
@@ -183,11 +115,4 @@ fn counted(arena: &Arena, contestant: &Contestant) -> Course {
 fn utilization(policy: &Policy) -> Option<f64> {
     let metric = policy.metrics.iter().find(|metric| metric.kind == MetricKind::Utilization)?;
     Some(metric.target / metric.full_scale())
-}
-
-/// Drawn on the standard error, and only where that is a terminal.
-fn bar(length: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len}  {msg}");
-    let length = u64::try_from(length).unwrap_or(u64::MAX);
-    ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

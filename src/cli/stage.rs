@@ -1,6 +1,6 @@
 //! What a policy is simulated in, as the command line of `simulate` and of `tune` says it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config;
@@ -20,7 +20,7 @@ pub(super) struct Stage {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     boot: Option<Duration>,
     /// Requests per second that one instance bears at full load, which also makes `total` metrics count requests per
-    /// second. Without it, 200, and a `total` is at its target when instances are 70 % busy.
+    /// second. Without it, 200 for an objective of 500 ms, and a `total` is at its target when instances are 70 % busy.
     #[arg(long, value_name = "RATE", value_parser = positive)]
     instance_rate: Option<f64>,
     /// Scale the workload so that its mean needs so many instances, and raise the policy's maximum to twice the peak.
@@ -40,9 +40,7 @@ impl Stage {
     pub fn policy(&self) -> Result<Policy, String> {
         let Self { config: file, policy: name, .. } = self;
         let policies = config::load(file, config::environment()).map_err(|findings| findings.to_string())?.policies;
-        let names = policies.iter().map(|policy| &*policy.name).collect::<Vec<_>>().join(", ");
-        let found = policies.into_iter().find(|policy| *policy.name == **name);
-        found.ok_or_else(|| format!("setpoint: {} has no policy {name:?}, it has: {names}", file.display()))
+        named(policies, file, name)
     }
 
     /// What the policy does not tell, watched for `duration`.
@@ -56,13 +54,20 @@ impl Stage {
     }
 }
 
+/// The policy `name` among the `policies` of `file`, or what is wrong.
+pub(super) fn named(policies: Vec<Policy>, file: &Path, name: &str) -> Result<Policy, String> {
+    let names = policies.iter().map(|policy| &*policy.name).collect::<Vec<_>>().join(", ");
+    let found = policies.into_iter().find(|policy| *policy.name == *name);
+    found.ok_or_else(|| format!("setpoint: {} has no policy {name:?}, it has: {names}", file.display()))
+}
+
 /// A time, as a configuration has it.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration = config::duration::parse(text).filter(|duration| *duration <= Duration::from_hours(366 * 24));
     duration.ok_or_else(|| "expected a time of at most a year, such as 90s, 2m or 14d".into())
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+pub(super) fn positive(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| *number > 0.0 && *number <= 1e6);
     number.ok_or_else(|| "expected a number above 0 and at most 1000000".into())
 }

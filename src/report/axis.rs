@@ -67,7 +67,8 @@ impl Axis {
         let (from, to) = ((0.8 * lowest.max(1.0)).log10(), (1.25 * highest.max(2.0)).log10());
         let decades = (0..6).flat_map(|decade| [1.0, 2.0, 5.0].map(|digit| digit * 10_f64.powi(decade)));
         let shown = decades.filter(|value| (from..=to).contains(&value.log10()));
-        Self { from, to, marks: shown.map(|value| (value.log10(), format!("{value} ms"))).collect() }
+        let label = |value| if value < 1000.0 { format!("{value} ms") } else { format!("{} s", value / 1000.0) };
+        Self { from, to, marks: shown.map(|value| (value.log10(), label(value))).collect() }
     }
 
     /// What it says at `place`, if anything.
@@ -134,7 +135,7 @@ mod tests {
         assert_eq!(labels(&Axis::of_values(18.0, "")), ["0", "5", "10", "15"]);
         assert_eq!(labels(&Axis::of_values(2.0, "")), ["0", "1", "2"]);
         assert_eq!(labels(&Axis::of_values(100.0, " %")), ["0 %", "20 %", "40 %", "60 %", "80 %", "100 %"]);
-        assert_eq!(labels(&Axis::of_milliseconds(200.0, 900.0)), ["200 ms", "500 ms", "1000 ms"]);
+        assert_eq!(labels(&Axis::of_milliseconds(200.0, 900.0)), ["200 ms", "500 ms", "1 s"]);
     }
 
     #[test]

@@ -22,6 +22,9 @@ const LABELS: (u32, u32) = (70, 30);
 /// Pixels around it.
 const MARGIN: u32 = 12;
 
+/// Pixels at its right, for half of the last label.
+const RIGHT: u32 = 44;
+
 /// What is drawn, and so how it looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ink {
@@ -152,6 +155,7 @@ impl Chart {
     ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
         let mut chart = ChartBuilder::on(area)
             .margin(MARGIN)
+            .margin_right(RIGHT)
             .y_label_area_size(LABELS.0)
             .x_label_area_size(LABELS.1)
             .build_cartesian_2d(Scale::of(&self.across), Scale::of(&self.up))?;
@@ -159,22 +163,24 @@ impl Chart {
             Rectangle::new([(*from, self.up.from), (*to, self.up.to)], Ink::Doubt.light().filled())
         };
         chart.draw_series(self.shades.iter().map(shade))?;
-        let (columns, across) = (SIZE.0 - LABELS.0 - 2 * MARGIN, (self.across.from, self.across.to));
-        for Series { ink, points } in &self.series {
-            let points = extremes(points, across, columns);
-            match ink {
-                Ink::Needed => chart.draw_series(AreaSeries::new(points, self.up.from, ink.light().filled()))?,
-                _ => chart.draw_series(LineSeries::new(points, ink.light().stroke_width(2)))?,
-            };
+        let (columns, across) = (SIZE.0 - LABELS.0 - MARGIN - RIGHT, (self.across.from, self.across.to));
+        let series = self.series.iter().map(|Series { ink, points }| (*ink, extremes(points, across, columns)));
+        let (areas, lines): (Vec<_>, Vec<_>) = series.partition(|(ink, _)| *ink == Ink::Needed);
+        for (ink, points) in areas {
+            chart.draw_series(AreaSeries::new(points, self.up.from, ink.light().filled()))?;
         }
-        let label = ("sans-serif", 18).into_font().color(&Ink::Frame.light());
+        // Over the areas and under the lines.
         chart
             .configure_mesh()
             .axis_style(Ink::Frame.light())
             .bold_line_style(Ink::Grid.light())
             .light_line_style(TRANSPARENT)
-            .label_style(label)
-            .draw()
+            .label_style(("sans-serif", 18).into_font().color(&Ink::Frame.light()))
+            .draw()?;
+        for (ink, points) in lines {
+            chart.draw_series(LineSeries::new(points, ink.light().stroke_width(2)))?;
+        }
+        Ok(())
     }
 }
 
@@ -231,8 +237,8 @@ mod tests {
     fn every_colour_in_a_chart_has_a_rule() {
         let (chart, rules) = (chart(), rules());
         let colours = |attribute: &str| {
-            let begins = format!("{attribute}=\"#");
-            chart.split(&begins).skip(1).map(|rest| rest[..6].to_owned()).collect::<Vec<String>>()
+            let begin = format!("{attribute}=\"#");
+            chart.split(&begin).skip(1).map(|rest| rest[..6].to_owned()).collect::<Vec<String>>()
         };
         for attribute in ["stroke", "fill"] {
             assert!(!colours(attribute).is_empty(), "{chart}");

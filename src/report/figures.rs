@@ -192,3 +192,54 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
     if count > 0.0 { sum / count } else { 0.0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::super::Targets;
+    use super::*;
+    use crate::simulation::contest::Course;
+    use crate::simulation::score::Tally;
+
+    fn run(workload: &str, scores: &[(f64, f64)]) -> Run {
+        let course = |(over_objective, relative_cost): &(f64, f64)| {
+            let score = Tally::default().score(1.0);
+            let score = Score { over_objective: *over_objective, relative_cost: *relative_cost, ..score };
+            Course { name: format!("by {relative_cost}"), score, moments: Vec::new(), actions: Vec::new() }
+        };
+        Run {
+            workload: workload.into(),
+            notes: Vec::new(),
+            start: Timestamp::UNIX_EPOCH,
+            optimum_hours: 1.0,
+            targets: Targets { utilization: None, p99: 0.5 },
+            courses: scores.iter().map(course).collect(),
+            doubts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn shares_have_an_arithmetic_mean_and_costs_a_geometric_one() {
+        let runs = vec![run("calm", &[(0.0, 1.0), (1.0, 1.2)]), run("wild", &[(3.0, 4.0), (2.0, 1.2)])];
+        let table = Report { title: String::new(), notes: Vec::new(), runs }.table();
+        assert_eq!(table.columns[1..], ["by 1", "by 1.2"]);
+        assert_eq!(table.rows[2], ["mean", "1.50 / 2.00", "1.50 / 1.20"]);
+    }
+
+    #[test]
+    fn a_single_run_has_a_row_for_each_contestant() {
+        let report = Report { title: String::new(), notes: Vec::new(), runs: vec![run("calm", &[(0.125, 1.5)])] };
+        let table = report.table();
+        assert_eq!((table.columns.len(), table.rows.len()), (1 + FIGURES.len(), 1));
+        assert_eq!(table.rows[0][..4], ["by 1.5", "0.12", "0.000", "1.50"]);
+    }
+
+    #[test]
+    fn no_figure_is_told_twice() {
+        let mut keys: Vec<&str> = FIGURES.iter().chain(&DETAILS).map(|figure| figure.key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), FIGURES.len() + DETAILS.len());
+    }
+}

@@ -15,6 +15,9 @@ const STYLE: &str = include_str!("style.css");
 /// The most changes of capacity that are listed of one contestant: the largest. JSON has all.
 const MOST_DEEDS: usize = 300;
 
+/// The most changes that are in sight without unfolding them.
+const UNFOLDED: usize = 60;
+
 /// The whole file.
 pub fn page(report: &Report) -> String {
     html! {
@@ -98,7 +101,7 @@ fn doubts(run: &Run) -> Markup {
 /// The charts and decisions of one contestant; of the first in sight, of the others folded.
 fn contestant(run: &Run, course: &Course, id: &str, open: bool) -> Markup {
     html! {
-        details.contestant open[open] {
+        details.contestant open=[open.then_some("")] {
             summary { h3 { (course.name) } }
             @for (number, plot) in plots(run, course).iter().enumerate() { (figure(plot, &format!("{id}-{number}"))) }
             (decisions(run, course))
@@ -143,7 +146,7 @@ fn decisions(run: &Run, course: &Course) -> Markup {
     };
     html! {
         @if course.actions.iter().any(|deed| !deed.because.is_empty()) {
-            details open[deeds.len() <= 60] {
+            details open=[(deeds.len() <= UNFOLDED).then_some("")] {
                 summary { (caption) ", with their reasons" }
                 div.wide tabindex="0" role="region" aria-label=(caption) {
                     table.decisions {

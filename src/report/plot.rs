@@ -28,7 +28,13 @@ pub struct Plot {
 /// The charts of `course`.
 pub fn plots(run: &Run, course: &Course) -> Vec<Plot> {
     let over = Over { run, moments: &course.moments };
-    vec![over.capacity(course), over.utilization(run.targets), over.latency(run.targets)]
+    let mut plots = vec![over.capacity(course), over.utilization(run.targets), over.latency(run.targets)];
+    if !run.doubts.is_empty() {
+        for plot in &mut plots {
+            plot.legend.push((Ink::Doubt, "not to be trusted".to_owned()));
+        }
+    }
+    plots
 }
 
 /// The moments of one contestant.
@@ -122,4 +128,63 @@ fn extent(points: &[Point]) -> (f64, f64) {
 fn range(points: &[Point], unit: &str, digits: usize) -> String {
     let (low, high) = extent(points);
     format!("from {low:.digits$} to {high:.digits$}{unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::super::Doubt;
+    use super::*;
+    use crate::simulation::score::Tally;
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn moment(at: i64, needed: u32, in_service: u32, p99: f64) -> Moment {
+        Moment {
+            at: second(at),
+            demand: 100.0,
+            needed: Capacity::new(needed),
+            desired: Capacity::new(in_service),
+            in_service: Capacity::new(in_service),
+            pending: Capacity::ZERO,
+            utilization: 0.7,
+            p99,
+            mean_response: 0.05,
+            over_objective: if p99 > 0.5 { 1.0 } else { 0.0 },
+        }
+    }
+
+    #[test]
+    fn what_is_drawn_is_also_said() {
+        let moments = vec![moment(15, 2, 3, 0.2), moment(30, 5, 3, 4.0), moment(45, 2, 4, 0.3)];
+        let score = Tally::default().score(1.0);
+        let course = Course { name: "web".into(), score, moments, actions: Vec::new() };
+        let doubt = Doubt { from: second(15), to: second(30), because: "It was saturated.".into() };
+        let run = Run {
+            workload: "sale".into(),
+            notes: Vec::new(),
+            start: Timestamp::UNIX_EPOCH,
+            optimum_hours: 1.0,
+            targets: Targets { utilization: Some(0.7), p99: 0.5 },
+            courses: Vec::new(),
+            doubts: vec![doubt],
+        };
+        let plots = plots(&run, &course);
+        let said: Vec<&str> = plots.iter().map(|plot| plot.description.as_str()).collect();
+        assert_eq!(
+            said,
+            [
+                "Needed from 2 to 5, in service from 3 to 4 instances. 0 changes of the desired capacity.",
+                "Utilization from 70 to 70 %.",
+                "99th percentile from 200 to 4000 ms; over the objective in 1 of 3 moments.",
+            ]
+        );
+        for plot in &plots {
+            assert_eq!(plot.legend.last(), Some(&(Ink::Doubt, "not to be trusted".to_owned())));
+            assert_eq!(plot.chart.shades.len(), 1);
+        }
+    }
 }

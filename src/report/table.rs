@@ -24,7 +24,7 @@ impl Table {
     pub fn markdown(&self) -> String {
         let rule = (0..self.columns.len()).map(|column| if column == 0 { "---" } else { "---:" }.to_owned());
         let lines = [self.columns.clone(), rule.collect()].into_iter().chain(self.rows.iter().cloned());
-        lines.map(|cells| format!("| {} |\n", escaped(&cells).join(" | "))).collect()
+        lines.flat_map(|cells| ["| ".to_owned(), escaped(&cells).join(" | "), " |\n".to_owned()]).collect()
     }
 
     fn write_text(&self, text: &mut String) -> fmt::Result {

@@ -14,8 +14,7 @@ pub fn text(report: &Report) -> String {
 
 /// The table, and what belongs wherever it is quoted.
 pub fn markdown(report: &Report) -> String {
-    let caveats: String = CAVEATS.iter().map(|caveat| format!("- {caveat}\n")).collect();
-    format!("{}\n{caveats}", report.table().markdown())
+    format!("{}\n- {}\n", report.table().markdown(), CAVEATS.join("\n- "))
 }
 
 fn write(text: &mut String, report: &Report) -> fmt::Result {

@@ -19,7 +19,7 @@ impl<'a> Driver<'a> {
         Self { policy, state: ControllerState::default(), totals_at: None }
     }
 
-    /// The same with totals as in [`Settings::totals_at`](super::reference::Settings::totals_at).
+    /// The same with totals as in [`Settings::totals_at`](super::settings::Settings::totals_at).
     #[must_use]
     pub fn with_totals_at(self, totals_at: Option<f64>) -> Self {
         Self { totals_at, ..self }

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::contest::{Arena, Contestant};
 use super::generator::Generator;
 use super::peers::Peer;
-use super::queue::{INSTANCE_RATE, OBJECTIVE, Service};
+use super::queue::{INSTANCE_RATE, OBJECTIVE, Service, WORKERS};
 use super::reference::{BOOT, Boot, STEP, Settings};
 use super::trace::{CEILING, Demand, STEP as STEP_SECONDS, Trace, count, whole};
 use super::workload::TICKET_SALE;
@@ -39,7 +39,8 @@ const MONDAY: Timestamp = Timestamp::constant(1_772_409_600, 0);
 pub struct Terms {
     /// Launch to in service; `None`: what the policy says, else two minutes.
     pub boot: Option<Duration>,
-    /// Requests per second that one instance bears at full load; then a `total` counts requests per second.
+    /// Requests per second that one instance bears at full load; then a `total` counts requests per second. `None`: as many
+    /// as make an instance of the reference plant, where the objective is that of the reference plant.
     pub instance_rate: Option<f64>,
     /// How much comes.
     pub level: Level,
@@ -297,7 +298,8 @@ fn of_kind(policy: &Policy, kind: MetricKind) -> Option<&Metric> {
 
 fn service(policy: &Policy, terms: &Terms) -> Result<Service, ScenarioError> {
     let objective = of_kind(policy, MetricKind::Latency).map_or(OBJECTIVE, |metric| metric.target);
-    let rate = terms.instance_rate.unwrap_or(INSTANCE_RATE);
+    let usual = f64::from(WORKERS) / (SERVICE_SHARE * objective);
+    let rate = terms.instance_rate.unwrap_or(usual);
     let total = terms.instance_rate.and(of_kind(policy, MetricKind::Total));
     if let Some(Metric { name, target, .. }) = total.filter(|metric| metric.target >= rate) {
         return Err(ScenarioError::BeyondInstance { metric: name.to_string(), target: *target, rate });
@@ -320,7 +322,7 @@ fn peer_target(policy: &Policy, settings: &Settings) -> f64 {
 fn plant(service: &Service) -> String {
     let (busy, objective) = (1000.0 * service.mean_service(), 1000.0 * service.objective);
     format!(
-        "An instance bears {} requests per second at full load; each keeps one of its {} workers busy for {busy:.0} ms on \
+        "An instance bears {:.0} requests per second at full load; each keeps one of its {} workers busy for {busy:.0} ms on \
          average. The 99th percentile of the response time is to stay within {objective} ms, which it does up to a \
          utilization of {:.0} %.",
         service.rate,
@@ -376,5 +378,128 @@ fn span(seconds: f64) -> String {
         172_800.0.. => format!("{:.1} days", seconds / 86_400.0),
         7200.0.. => format!("{:.1} hours", seconds / 3600.0),
         _ => format!("{:.1} minutes", seconds / 60.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Gains, PerDirection};
+
+    fn policy(metrics: &[(&str, MetricKind, f64)]) -> Policy {
+        let metric = |(name, kind, target): &(&str, MetricKind, f64)| Metric {
+            name: (*name).into(),
+            kind: *kind,
+            target: *target,
+            max_age: Duration::from_mins(1),
+            controller: None,
+            min_coverage: 0.0,
+            source: Source::Prometheus { query: "up".into(), per_instance: None },
+        };
+        Policy {
+            name: "web".into(),
+            asg: "web".into(),
+            region: None,
+            interval: Duration::from_secs(15),
+            mode: Mode::Observe,
+            takeover: false,
+            min: Capacity::new(2),
+            max: Capacity::new(10),
+            boot_time: None,
+            warm_up: None,
+            controller: Controller::Pid(Gains { kp: 0.0, ki: 1.0, kd: None }),
+            tolerance: PerDirection::default(),
+            stabilization: PerDirection::default(),
+            step: PerDirection { out: None, inward: None },
+            cooldown: PerDirection::default(),
+            max_drop: None,
+            schedules: Vec::new(),
+            fallback: None,
+            metrics: metrics.iter().map(metric).collect(),
+        }
+    }
+
+    fn terms(level: Level) -> Terms {
+        Terms { boot: None, instance_rate: None, level, duration: Some(Duration::from_hours(6)), seed: 1 }
+    }
+
+    fn near(measured: f64, expected: f64) {
+        assert!((measured - expected).abs() < 0.02 * expected, "{measured} is not {expected}");
+    }
+
+    fn cpu() -> Policy {
+        policy(&[("cpu", MetricKind::Utilization, 70.0)])
+    }
+
+    #[test]
+    fn the_load_suits_the_policy_or_its_mean_is_as_stated() {
+        let load = |level, origin: &Origin| {
+            let scenario = Scenario::new(&cpu(), terms(level)).unwrap();
+            let bout = scenario.bout(origin, &[]).unwrap();
+            (Load::of(bout.arena.demand(), bout.arena.settings()), bout.arena.settings().max.get())
+        };
+        let trace = Trace::read("seconds,requests_per_second\n0,10\n600,30\n1200,20\n").unwrap();
+        for origin in [Origin::Generated(Generator::Step), Origin::Recorded(trace)] {
+            let (of_policy, max) = load(Level::OfPolicy, &origin);
+            near(of_policy.peak, 8.0);
+            assert_eq!(max, 10);
+            let (of_mean, max) = load(Level::Mean(20.0), &origin);
+            near(of_mean.mean, 20.0);
+            near(f64::from(max), 2.0 * of_mean.peak + 0.5);
+        }
+    }
+
+    #[test]
+    fn what_was_recorded_stays_as_it_was() {
+        let trace = Trace::read("seconds,requests_per_second\n0,500\n600,500\n").unwrap();
+        let scenario = Scenario::new(&cpu(), terms(Level::AsRecorded)).unwrap();
+        let bout = scenario.bout(&Origin::Recorded(trace), &[Peer::Hpa]).unwrap();
+        near(mean(&bout.arena.demand().expected), 500.0);
+        assert_eq!(bout.contestants.len(), 2);
+        let refusal = scenario.bout(&Origin::Generated(Generator::Step), &[]).unwrap_err();
+        assert_eq!(refusal, ScenarioError::NothingRecorded { generator: "step" });
+    }
+
+    #[test]
+    fn peers_keep_what_the_policy_keeps() {
+        let check = |policy: &Policy, rate, expected| {
+            let terms = Terms { instance_rate: rate, ..terms(Level::OfPolicy) };
+            near(Scenario::new(policy, terms).unwrap().peer_target, expected);
+        };
+        let of = |kind, target| policy(&[("it", kind, target)]);
+        check(&of(MetricKind::Utilization, 60.0), None, 0.6);
+        check(&of(MetricKind::Utilization, 0.5), None, 0.5);
+        check(&of(MetricKind::Total, 30.0), None, 0.7);
+        check(&of(MetricKind::Total, 30.0), Some(100.0), 0.3);
+        check(&of(MetricKind::Latency, 0.5), None, 0.7);
+        let risk = Controller::Risk(crate::policy::Risk::default());
+        check(&Policy { controller: risk, ..of(MetricKind::Utilization, 0.93) }, None, 0.7);
+    }
+
+    #[test]
+    fn the_plant_is_asked_in_whole_steps_and_says_so() {
+        let scenario = Scenario::new(&Policy { interval: Duration::from_secs(20), ..cpu() }, terms(Level::OfPolicy));
+        let scenario = scenario.unwrap();
+        assert_eq!(
+            (scenario.settings.interval, scenario.policy.interval),
+            (Duration::from_secs(21), Duration::from_secs(21))
+        );
+        assert!(scenario.notes.iter().any(|note| note.contains("asked every 21s")), "{:?}", scenario.notes);
+        assert_eq!((scenario.policy.mode, scenario.policy.boot_time), (Mode::Active, Some(BOOT)));
+    }
+
+    #[test]
+    fn the_service_keeps_its_shape_at_every_objective() {
+        for objective in [0.05, 0.2, 0.5, 2.0] {
+            let policy = policy(&[("p99", MetricKind::Latency, objective)]);
+            let service = Scenario::new(&policy, terms(Level::OfPolicy)).unwrap().settings.service;
+            near(service.ceiling, CEILING);
+            near(service.rate, 100.0 / objective);
+        }
+        let busy = Terms { instance_rate: Some(50.0), ..terms(Level::OfPolicy) };
+        assert_eq!(Scenario::new(&cpu(), busy.clone()).unwrap().settings.service.workers, 2);
+        let never = Terms { instance_rate: Some(2.0), ..busy };
+        let refusal = Scenario::new(&cpu(), never).unwrap_err();
+        assert_eq!(refusal, ScenarioError::Unkeepable { rate: 2.0, objective: OBJECTIVE });
     }
 }
