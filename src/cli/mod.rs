@@ -6,6 +6,7 @@ pub mod drive;
 mod explain;
 mod iam_policy;
 mod run;
+mod simulate;
 mod view;
 
 use std::path::PathBuf;
@@ -81,6 +82,13 @@ enum Command {
         #[arg(long, short, value_name = "NAME")]
         policy: String,
     },
+    /// Compare a policy with other autoscalers in a simulated fleet.
+    ///
+    /// The code that decides live decides here, in virtual time: two weeks take a second. Prints how long and how often
+    /// the response time was over its objective, at what cost, and with how much ado; --report writes charts and every
+    /// decision with its reason into one HTML file. What the simulation takes for granted is said with the figures.
+    #[command(after_help = simulate::EXAMPLE)]
+    Simulate(simulate::Options),
     /// Ask the running daemon why it decided as it did.
     ///
     /// From top to bottom: what was measured, what each metric recommends, what each stage made of it, the decision, and
@@ -153,6 +161,7 @@ pub fn main() -> ExitCode {
         Command::IamPolicy { config, account, tag, as_active } => {
             return iam_policy::run(&config, &iam_policy::Limits { account, tag, as_active });
         }
+        Command::Simulate(options) => simulate::run(&options),
         Command::Demo { once, port, seed } => {
             runtime().and_then(|runtime| runtime.block_on(demo::run(demo::Options { once, port, seed })))
         }

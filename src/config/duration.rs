@@ -6,7 +6,7 @@ use std::time::Duration;
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// The duration that `text` states; `None` unless it is whole numbers with units, from the longest unit to the shortest.
-pub(super) fn parse(text: &str) -> Option<Duration> {
+pub fn parse(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut units = UNITS.iter();
     let mut total = 0_u64;
@@ -22,7 +22,7 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
 }
 
 /// The text that [`parse`] reads as `duration`, for messages; in hours rather than days.
-pub(super) fn text(duration: Duration) -> String {
+pub fn text(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let part = |(unit, milliseconds): &(&str, u64)| {
         let count = rest / milliseconds;

@@ -7,7 +7,7 @@
 mod bounds;
 mod controller;
 mod document;
-mod duration;
+pub mod duration;
 mod finding;
 mod metric;
 mod policy;

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`table`] | a table as text and as markdown |
 //! | [`figures`] | which figures of a score are shown, and what each means |
+//! | [`text`](mod@text) | everything for a terminal; the table for a README |
 //! | [`json`](mod@json) | everything, for programs |
 //! | [`extremes`] | long series at the width of a chart, with every peak |
 //! | [`axis`] | where an axis begins, ends, and says what |
@@ -26,9 +27,11 @@ pub mod json;
 pub mod page;
 mod plot;
 pub mod table;
+pub mod text;
 
 pub use json::json;
 pub use page::page;
+pub use text::{markdown, text};
 
 /// A policy beside others, on one workload or on several.
 #[derive(Clone, Debug, PartialEq)]

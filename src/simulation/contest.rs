@@ -110,7 +110,7 @@ impl Arena {
     pub fn tally(&self, contestant: &Contestant) -> Tally {
         match contestant {
             Contestant::Policy(policy) => {
-                let mut driver = Driver::new(policy);
+                let mut driver = Driver::new(policy).with_totals_at(self.settings.totals_at);
                 reference::run(&self.settings, &self.demand, |seen| driver.decide(seen), |_| ())
             }
             Contestant::Peer { peer, target } => {
@@ -126,7 +126,7 @@ impl Arena {
         let record = |moment: &Moment| moments.push(*moment);
         let tally = match contestant {
             Contestant::Policy(policy) => {
-                let mut driver = Driver::new(policy);
+                let mut driver = Driver::new(policy).with_totals_at(self.settings.totals_at);
                 let decide = |seen: &Seen| {
                     let evaluation = driver.evaluate(seen);
                     let Decision::Scale { to, .. } = evaluation.decision else {

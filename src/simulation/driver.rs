@@ -10,17 +10,25 @@ use crate::policy::{Capacity, Metric, MetricKind, Policy};
 pub struct Driver<'a> {
     policy: &'a Policy,
     state: ControllerState,
+    totals_at: Option<f64>,
 }
 
 impl<'a> Driver<'a> {
     /// Begins with an empty memory.
     pub fn new(policy: &'a Policy) -> Self {
-        Self { policy, state: ControllerState::default() }
+        Self { policy, state: ControllerState::default(), totals_at: None }
+    }
+
+    /// The same with totals as in [`Settings::totals_at`](super::reference::Settings::totals_at).
+    #[must_use]
+    pub fn with_totals_at(self, totals_at: Option<f64>) -> Self {
+        Self { totals_at, ..self }
     }
 
     /// What the policy decides; it is taken for applied.
     pub fn evaluate(&mut self, seen: &Seen) -> Evaluation {
-        let measurements = self.policy.metrics.iter().map(|metric| seen.measurement_of(metric)).collect();
+        let measurements =
+            self.policy.metrics.iter().map(|metric| seen.measurement_of(metric, self.totals_at)).collect();
         let observation = Observation { measurements, group: Some(seen.group()), ordered: None };
         let (evaluation, next) = evaluate(self.policy, std::mem::take(&mut self.state), &observation, seen.at);
         self.state = settle(next, &evaluation.decision, &Outcome::Applied, seen.at);
@@ -37,10 +45,10 @@ impl<'a> Driver<'a> {
 }
 
 impl Seen {
-    fn measurement_of(&self, metric: &Metric) -> Measurement {
+    fn measurement_of(&self, metric: &Metric, totals_at: Option<f64>) -> Measurement {
         let value = match metric.kind {
             MetricKind::Utilization => self.measured.utilization * metric.full_scale(),
-            MetricKind::Total => self.measured.arrival_rate,
+            MetricKind::Total => self.measured.arrival_rate * totals_at.map_or(1.0, |rate| metric.target / rate),
             MetricKind::Latency => self.measured.p99,
         };
         Measurement::of(value, Some(self.age)).within(metric.max_age)

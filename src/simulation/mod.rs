@@ -27,6 +27,7 @@
 //! | [`score`] | how well it went |
 //! | [`bound`] | what a clairvoyant would have needed, and what the best reactive rule |
 //! | [`contest`] | policies and peers on the same workload |
+//! | [`scenario`] | the plant and the load that a policy of a configuration is put to, and what that takes for granted |
 
 pub mod activity;
 pub mod bound;
@@ -45,6 +46,7 @@ pub mod plant;
 pub mod promql;
 pub mod queue;
 pub mod reference;
+pub mod scenario;
 pub mod score;
 mod server;
 pub mod trace;

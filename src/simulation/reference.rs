@@ -56,6 +56,9 @@ pub struct Settings {
     pub least_billed: Duration,
     /// What an instance of speed 1 can do.
     pub service: Service,
+    /// Requests per second of one instance at which each `total` of a policy is at its target, whatever it counts; `None`
+    /// where totals count requests per second.
+    pub totals_at: Option<f64>,
     /// Standard deviation of a measurement, as a share of it.
     pub noise: f64,
     /// Of boots, failures, speeds and noise.
@@ -111,6 +114,7 @@ impl Settings {
             removed: Removed::Oldest,
             least_billed: LEAST_BILLED,
             service: Service::REFERENCE,
+            totals_at: None,
             noise: 0.0,
             seed: 0,
         }
