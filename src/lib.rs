@@ -15,6 +15,7 @@
 //! | [`metric`] | where measurements come from |
 //! | [`target`] | what is scaled |
 //! | [`daemon`] | lanes, cycles, reload, shutdown |
+//! | [`backtest`] | a policy replayed on its owner's history |
 //! | [`status`] | the snapshot that `daemon` publishes and `api` reads |
 //! | [`api`] | HTTP: status, own metrics, the web page |
 //! | [`simulation`] | the embedded world and its wire face |
@@ -31,6 +32,8 @@
 
 #[cfg(feature = "daemon")]
 pub mod api;
+#[cfg(feature = "daemon")]
+pub mod backtest;
 #[cfg(feature = "daemon")]
 pub mod cli;
 #[cfg(feature = "daemon")]

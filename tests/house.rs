@@ -15,11 +15,12 @@ const ROOMS: &[(&str, &str)] = &[
     ("status", "policy observation control"),
     ("simulation", "policy observation control clock"),
     ("report", "policy observation simulation"),
+    ("backtest", "policy observation simulation report"),
     // Of the rooms that act, only the settings, which are plain data.
     ("config", "policy metric::prometheus metric::MAX_WINDOW target::Settings target::AssumeRole api::Settings"),
     ("api", "policy observation control status clock"),
     ("daemon", "policy observation control metric target status config clock telemetry simulation"),
-    ("cli", "policy observation control metric target status config clock telemetry simulation report daemon api"),
+    ("cli", "policy observation control metric target status config clock telemetry simulation report backtest daemon api"),
 ];
 
 /// What the core must not name, so that it stays pure. A number becomes an integer by clamping and converting:

@@ -138,7 +138,7 @@ fn by_utilization<'a>(
         }
         for (place, total) in known.into_iter().enumerate() {
             if let Some(total) = total {
-                samples[place] = samples[place].max(Some(total / one));
+                samples[place] = Some(samples[place].unwrap_or_default().max(total / one));
                 censored[place] = false;
             }
         }
@@ -155,7 +155,7 @@ fn size_of_one(total: &[Option<f64>], busy: &[Option<f64>], saturated: &[bool]) 
     (busy > 0.0 && total > 0.0).then(|| total / busy)
 }
 
-fn by_total((metric, measured): Measured) -> Result<Told<'_>, Unknowable> {
+fn by_total((metric, measured): Measured<'_>) -> Result<Told<'_>, Unknowable> {
     enough(&metric.name, measured)?;
     let one = metric.target / USUAL_LOAD;
     let samples = measured.iter().map(|total| total.map(|total| total.max(0.0) / one)).collect();
@@ -189,16 +189,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::config;
-
-    fn policy(metrics: &[(&str, &str, &str)]) -> Policy {
-        let metric = |(name, kind, target): &(&str, &str, &str)| {
-            format!("[[policy.metric]]\nname = \"{name}\"\nkind = \"{kind}\"\nquery = \"{name}\"\ntarget = {target}\n")
-        };
-        let head = "[prometheus]\nurl = \"http://127.0.0.1\"\n[[policy]]\nname = \"web\"\nasg = \"web\"\nmin = 1\nmax = 9\n";
-        let text = format!("{head}{}", metrics.iter().map(metric).collect::<String>());
-        config::parse("t.toml", &text, []).unwrap().policies.remove(0)
-    }
+    use crate::backtest::tests::{metric, policy};
 
     fn history(metrics: Vec<Samples>, capacity: Option<Samples>) -> History {
         History { from: Timestamp::UNIX_EPOCH, step: Duration::from_mins(1), metrics, capacity }
@@ -210,9 +201,17 @@ mod tests {
         assert!(same, "{measured:?} is not {expected:?}");
     }
 
-    const CPU: (&str, &str, &str) = ("cpu", "utilization", "0.7");
-    const RPS: (&str, &str, &str) = ("rps", "total", "140");
-    const P99: (&str, &str, &str) = ("p99", "latency", "\"500ms\"");
+    fn cpu() -> Metric {
+        metric("cpu", MetricKind::Utilization, 0.7)
+    }
+
+    fn rps() -> Metric {
+        metric("rps", MetricKind::Total, 140.0)
+    }
+
+    fn p99() -> Metric {
+        metric("p99", MetricKind::Latency, 0.5)
+    }
 
     #[test]
     fn a_utilization_tells_the_load_with_the_number_of_instances() {
@@ -220,7 +219,7 @@ mod tests {
             vec![vec![Some(0.5), None, Some(0.7)], vec![Some(0.2); 3]],
             Some(vec![Some(4.0), Some(4.0), Some(6.0)]),
         );
-        let load = load(&policy(&[CPU, P99]), &seen).unwrap();
+        let load = load(&policy(vec![cpu(), p99()]), &seen).unwrap();
         near(&load.busy, &[2.0, 3.1, 4.2]);
         assert_eq!((load.doubts, load.total_of_one), (vec![], None));
         assert!(load.notes.iter().any(|note| note.starts_with("1 gaps")), "{:?}", load.notes);
@@ -229,21 +228,21 @@ mod tests {
     #[test]
     fn percent_are_shares_of_a_hundred() {
         let seen = history(vec![vec![Some(50.0)]], Some(vec![Some(4.0)]));
-        near(&load(&policy(&[("cpu", "utilization", "70")]), &seen).unwrap().busy, &[2.0]);
+        near(&load(&policy(vec![metric("cpu", MetricKind::Utilization, 70.0)]), &seen).unwrap().busy, &[2.0]);
     }
 
     #[test]
     fn a_total_tells_the_load_where_the_instances_are_saturated() {
-        let cpu = vec![Some(0.5), Some(1.0), Some(0.8)];
+        let busy = vec![Some(0.5), Some(1.0), Some(0.8)];
         let capacity = Some(vec![Some(4.0); 3]);
         let with = load(
-            &policy(&[CPU, RPS]),
-            &history(vec![cpu.clone(), vec![Some(400.0), Some(1200.0), Some(640.0)]], capacity.clone()),
+            &policy(vec![cpu(), rps()]),
+            &history(vec![busy.clone(), vec![Some(400.0), Some(1200.0), Some(640.0)]], capacity.clone()),
         );
         let with = with.unwrap();
         near(&with.busy, &[2.0, 6.0, 3.2]);
         assert_eq!((with.doubts, with.total_of_one), (vec![], Some(200.0)));
-        let without = load(&policy(&[CPU]), &history(vec![cpu], capacity)).unwrap();
+        let without = load(&policy(vec![cpu()]), &history(vec![busy], capacity)).unwrap();
         near(&without.busy, &[2.0, 4.0, 3.2]);
         assert_eq!(without.doubts.len(), 1);
         assert!(without.notes.iter().any(|note| note.starts_with("33.33 % of the time: The instances")));
@@ -252,14 +251,14 @@ mod tests {
     #[test]
     fn a_total_alone_needs_no_capacity() {
         let seen = history(vec![vec![Some(280.0), Some(0.0)]], None);
-        near(&load(&policy(&[RPS]), &seen).unwrap().busy, &[1.4, 0.0]);
+        near(&load(&policy(vec![rps()]), &seen).unwrap().busy, &[1.4, 0.0]);
     }
 
     #[test]
     fn a_long_gap_is_in_doubt() {
         let mut samples = vec![Some(0.5); 40];
         samples[10..16].fill(None);
-        let load = load(&policy(&[CPU]), &history(vec![samples], Some(vec![Some(2.0); 40]))).unwrap();
+        let load = load(&policy(vec![cpu()]), &history(vec![samples], Some(vec![Some(2.0); 40]))).unwrap();
         assert_eq!(load.doubts.len(), 1);
         assert_eq!(load.doubts[0].from.as_second(), 600);
         assert!(load.notes.iter().any(|note| note.starts_with("15.00 % of the time: Nothing")), "{:?}", load.notes);
@@ -267,14 +266,14 @@ mod tests {
 
     #[test]
     fn what_can_not_be_known_says_what_would_help() {
-        let check = |metrics: &[_], measured, capacity, fragment: &str| {
+        let check = |metrics: Vec<_>, measured, capacity, fragment: &str| {
             let refusal = load(&policy(metrics), &history(measured, capacity)).unwrap_err().to_string();
             assert!(refusal.contains(fragment), "{refusal}");
         };
-        check(&[P99], vec![vec![Some(0.2)]], None, "latency metrics alone");
-        check(&[CPU], vec![vec![Some(0.2)]], None, "--capacity-query");
-        check(&[RPS], vec![vec![Some(1.0), None, None]], None, "rps was measured at 1 of 3 moments");
-        check(&[CPU], vec![vec![Some(0.2); 2]], Some(vec![None; 2]), "the number of instances was measured at 0");
-        check(&[RPS], vec![vec![Some(0.0); 2]], None, "rps was zero all the time");
+        check(vec![p99()], vec![vec![Some(0.2)]], None, "latency metrics alone");
+        check(vec![cpu()], vec![vec![Some(0.2)]], None, "--capacity-query");
+        check(vec![rps()], vec![vec![Some(1.0), None, None]], None, "rps was measured at 1 of 3 moments");
+        check(vec![cpu()], vec![vec![Some(0.2); 2]], Some(vec![None; 2]), "the number of instances was measured at 0");
+        check(vec![rps()], vec![vec![Some(0.0); 2]], None, "rps was zero all the time");
     }
 }

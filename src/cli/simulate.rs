@@ -84,7 +84,7 @@ pub(super) struct Options {
 
 /// What `simulate` prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub(super) enum Output {
     /// For people.
     #[default]
     Text,
@@ -96,7 +96,7 @@ enum Output {
 
 /// Whom a policy is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Against {
+pub(super) enum Against {
     /// Everybody.
     All,
     /// Nobody.
@@ -133,12 +133,12 @@ impl Against {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration = config::duration::parse(text).filter(|duration| *duration <= Duration::from_hours(366 * 24));
     duration.ok_or_else(|| "expected a time of at most a year, such as 90s, 2m or 14d".into())
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+pub(super) fn positive(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| *number > 0.0 && *number <= 1e6);
     number.ok_or_else(|| "expected a number above 0 and at most 1000000".into())
 }
@@ -152,23 +152,33 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EX_CONFIG));
         }
     };
-    let report = compare(&policy, options)?;
-    if let Some(file) = &options.report {
+    deliver(&compare(&policy, options)?, options.output, options.report.as_deref())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the page to `file`, if there is one, and prints.
+pub(super) fn deliver(report: &Report, output: Output, file: Option<&Path>) -> anyhow::Result<()> {
+    if let Some(file) = file {
         let cant = || format!("{} can't be written", file.display());
-        fs::write(file, report::page(&report)).with_context(cant)?;
+        fs::write(file, report::page(report)).with_context(cant)?;
     }
     // Whoever reads may stop reading.
-    let _ = match options.output {
-        Output::Text => write!(io::stdout(), "{}", report::text(&report)),
-        Output::Json => writeln!(io::stdout(), "{:#}", report::json(&report)),
-        Output::Markdown => write!(io::stdout(), "{}", report::markdown(&report)),
+    let _ = match output {
+        Output::Text => write!(io::stdout(), "{}", report::text(report)),
+        Output::Json => writeln!(io::stdout(), "{:#}", report::json(report)),
+        Output::Markdown => write!(io::stdout(), "{}", report::markdown(report)),
     };
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// The policy `name` of the configuration in `file`, or what is wrong.
 fn policy(file: &Path, name: &str) -> Result<Policy, String> {
     let policies = config::load(file, config::environment()).map_err(|findings| findings.to_string())?.policies;
+    policy_of(policies, file, name)
+}
+
+/// The policy `name` among the `policies` of `file`, or what is wrong.
+pub(super) fn policy_of(policies: Vec<Policy>, file: &Path, name: &str) -> Result<Policy, String> {
     let names = policies.iter().map(|policy| &*policy.name).collect::<Vec<_>>().join(", ");
     let found = policies.into_iter().find(|policy| *policy.name == *name);
     found.ok_or_else(|| format!("setpoint: {} has no policy {name:?}, it has: {names}", file.display()))
@@ -177,12 +187,7 @@ fn policy(file: &Path, name: &str) -> Result<Policy, String> {
 fn compare(policy: &Policy, options: &Options) -> anyhow::Result<Report> {
     let scenario = Scenario::new(policy, options.terms())?;
     let workloads = workload::all(&options.workload)?;
-    let mut peers: Vec<Peer> = Vec::new();
-    for peer in options.against.iter().flat_map(|whom| whom.peers()) {
-        if !peers.contains(&peer) {
-            peers.push(peer);
-        }
-    }
+    let peers = peers(&options.against);
     let alone = workloads.len() == 1;
     let bar = bar(workloads.len() * (1 + peers.len()));
     let mut runs = Vec::new();
@@ -198,6 +203,17 @@ fn compare(policy: &Policy, options: &Options) -> anyhow::Result<Report> {
     let title =
         if peers.is_empty() { format!("{name}, simulated") } else { format!("{name} beside others, simulated") };
     Ok(Report { title, notes, runs })
+}
+
+/// Each of them once.
+pub(super) fn peers(against: &[Against]) -> Vec<Peer> {
+    let mut peers: Vec<Peer> = Vec::new();
+    for peer in against.iter().flat_map(|whom| whom.peers()) {
+        if !peers.contains(&peer) {
+            peers.push(peer);
+        }
+    }
+    peers
 }
 
 /// Everybody's course. `drawn`: whether there are charts of everybody, or of the policy alone.
@@ -238,7 +254,7 @@ impl Options {
 }
 
 /// Drawn on the standard error, and only where that is a terminal.
-fn bar(length: usize) -> ProgressBar {
+pub(super) fn bar(length: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len}  {msg}");
     let length = u64::try_from(length).unwrap_or(u64::MAX);
     ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))

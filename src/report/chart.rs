@@ -231,7 +231,8 @@ mod tests {
     fn every_colour_in_a_chart_has_a_rule() {
         let (chart, rules) = (chart(), rules());
         let colours = |attribute: &str| {
-            let values = chart.split(&format!("{attribute}=\"#")).skip(1).map(|rest| rest[..6].to_owned());
+            let start = format!("{attribute}=\"#");
+            let values = chart.split(&start).skip(1).map(|rest| rest[..6].to_owned());
             values.collect::<Vec<String>>()
         };
         for attribute in ["stroke", "fill"] {

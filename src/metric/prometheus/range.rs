@@ -39,10 +39,12 @@ impl Moments {
 
     /// Which of the moments is at this second since the epoch.
     fn place(&self, second: f64) -> Option<usize> {
-        #[expect(clippy::cast_precision_loss, reason = "seconds of this age")]
-        let steps = ((second - self.from.as_second() as f64) / self.seconds() as f64).round();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the count")]
-        (0.0..MOST_POINTS as f64).contains(&steps).then_some(steps as usize).filter(|place| *place < self.count)
+        let since = Duration::try_from_secs_f64(second).ok()?;
+        let since = Timestamp::UNIX_EPOCH.checked_add(since).ok()?.duration_since(self.from);
+        // The server prints whole milliseconds, which a floating second may miss by a hair.
+        let since = Duration::try_from(since).ok()? + Duration::from_millis(500);
+        let place = usize::try_from(since.as_secs() / self.step.as_secs().max(1)).ok()?;
+        (place < self.count).then_some(place)
     }
 }
 
