@@ -16,6 +16,7 @@
 //! | [`target`] | what is scaled |
 //! | [`rehearsal`] | policy tests: a series in, decisions out |
 //! | [`daemon`] | lanes, cycles, reload, shutdown |
+//! | [`backtest`] | a policy replayed on its owner's history |
 //! | [`status`] | the snapshot that `daemon` publishes and `api` reads |
 //! | [`api`] | HTTP: status, own metrics, the web page |
 //! | [`simulation`] | the embedded world and its wire face |
@@ -33,6 +34,8 @@
 
 #[cfg(feature = "daemon")]
 pub mod api;
+#[cfg(feature = "daemon")]
+pub mod backtest;
 #[cfg(feature = "daemon")]
 pub mod cli;
 #[cfg(feature = "daemon")]

@@ -17,6 +17,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("tuning", "policy observation control simulation"),
     ("rehearsal", "policy observation control"),
     ("report", "policy observation simulation"),
+    ("backtest", "policy observation simulation report"),
     // Of the rooms that act, only the settings, which are plain data.
     (
         "config",
@@ -26,7 +27,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("daemon", "policy observation control metric target status config clock telemetry simulation"),
     (
         "cli",
-        "policy observation control metric target status config clock telemetry simulation daemon api rehearsal report tuning",
+        "policy observation control metric target status config clock telemetry simulation daemon api rehearsal report tuning backtest",
     ),
 ];
 

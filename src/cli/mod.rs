@@ -1,5 +1,6 @@
 //! The command line: one file per command, each thin.
 
+mod backtest;
 pub mod check;
 mod comparison;
 mod demo;
@@ -121,6 +122,13 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Replay a policy on its owner's own history, as Prometheus remembers it.
+    ///
+    /// What was measured tells the load that was; the policy steers a simulated fleet through it, with the code that runs
+    /// live. The table shows what it would have cost and missed beside what really happened, beside others, and with half
+    /// the boot time. What can't be known, such as the load behind a saturated fleet, is said. Nothing is changed anywhere.
+    #[command(after_help = backtest::EXAMPLE)]
+    Backtest(backtest::Options),
     /// Print the IAM policy that a configuration needs, and no more.
     ///
     /// The document goes to the standard output; what to know about it goes to the standard error. It allows to read what
@@ -189,6 +197,7 @@ pub fn main() -> ExitCode {
             runtime().and_then(|runtime| runtime.block_on(explain::run(&name, &url, output == Output::Json)))
         }
         Command::Drive { config, policy } => drive::command(&config, &policy),
+        Command::Backtest(options) => runtime().and_then(|runtime| runtime.block_on(backtest::run(options))),
         Command::Simulate(options) => simulate::run(&options),
         Command::Tune(options) => tune::run(&options),
         Command::IamPolicy { config, account, tag, as_active } => {

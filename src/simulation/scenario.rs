@@ -369,7 +369,8 @@ fn feed(metric: &Metric, totals_at: Option<f64>) -> String {
     format!("The metric {name} is {of}{mean}, over one interval that ended 3 s ago.")
 }
 
-fn text(duration: Duration) -> String {
+/// Such as 1m 30s.
+pub fn text(duration: Duration) -> String {
     format!("{:#}", SignedDuration::try_from(duration).unwrap_or_default())
 }
 

@@ -148,6 +148,12 @@ impl Prometheus {
         or_leave_out(prometheus().and_then(start))
     }
 
+    /// Starts a Prometheus that scrapes nothing and remembers these samples, as `OpenMetrics` with times. `None`: the
+    /// test is left out.
+    pub fn with_past(samples: &str) -> Option<Self> {
+        or_leave_out(prometheus().and_then(|binary| Self::try_with_past(binary, samples)))
+    }
+
     /// Its base URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -194,12 +200,26 @@ impl Prometheus {
         prometheus.run().map(|()| prometheus)
     }
 
+    fn try_with_past(binary: PathBuf, samples: &str) -> Result<Self, String> {
+        let mut prometheus = Self::try_start(binary, &[], Duration::from_mins(1))?;
+        prometheus.kill();
+        let folder = prometheus.directory.path();
+        let (file, data) = (folder.join("past.txt"), folder.join("data"));
+        fs::write(&file, samples).map_err(|error| error.to_string())?;
+        let promtool = prometheus.binary.with_file_name("promtool");
+        let made = ["tsdb", "create-blocks-from", "openmetrics"];
+        run(Command::new(promtool).args(made).args(["--max-block-duration=400h", "--quiet"]).args([&file, &data]))?;
+        prometheus.run().map(|()| prometheus)
+    }
+
     fn run(&mut self) -> Result<(), String> {
         let directory = self.directory.path().display();
         let mut command = Command::new(&self.binary);
         command.arg(format!("--config.file={directory}/prometheus.yml"));
         command.arg(format!("--storage.tsdb.path={directory}/data"));
         command.arg(format!("--web.listen-address={}", self.address));
+        // What a test has it remember may be old.
+        command.arg("--storage.tsdb.retention.time=10y");
         let mut process = Process::spawn(command.arg("--log.level=error"))?;
         let ready = || (http::get(self.address, "/-/ready").ok()?.0 == 200).then_some(());
         process.wait_for(ready)?;

@@ -17,7 +17,10 @@ use super::{Answer, SourceError};
 use crate::observation::{Failure, Measurement};
 
 mod age;
+mod range;
 mod reply;
+
+pub use range::{MOST_POINTS, Moments, Past};
 
 /// How to reach a Prometheus.
 #[derive(Clone, Debug, PartialEq)]

@@ -67,7 +67,7 @@ struct Series {
 
 /// A time in seconds and a number that Go printed.
 #[derive(Clone, Deserialize)]
-struct Point(f64, String);
+pub(super) struct Point(f64, String);
 
 /// The one number that `reply` holds.
 pub(super) fn number(reply: &Reply) -> Result<Number, Answer> {
@@ -135,7 +135,8 @@ fn apart(series: &[Series], label: &str) -> Result<(), Answer> {
 fn data(reply: &Reply) -> Result<Data, Answer> {
     let body = serde_json::from_slice::<Body>(&reply.body);
     if let Some(failure) = reply.failure() {
-        return Err(refused(failure, reply.status.as_u16(), body.ok()));
+        let error = body.ok().and_then(|body| if let Body::Error { error } = body { Some(error) } else { None });
+        return Err(refused(failure, reply.status.as_u16(), error));
     }
     match body {
         Ok(Body::Success { data, warnings, is_partial }) => {
@@ -147,9 +148,9 @@ fn data(reply: &Reply) -> Result<Data, Answer> {
     }
 }
 
-/// An HTTP error. Prometheus says 400 or 422 of a query that it cannot run; so does a proxy, but of other things.
-fn refused(failure: Failure, code: u16, body: Option<Body>) -> Answer {
-    let Some(Body::Error { error }) = body else {
+/// An HTTP error with what the server said. Prometheus says 400 or 422 of a query that it cannot run; so does a proxy, but of other things.
+pub(super) fn refused(failure: Failure, code: u16, error: Option<String>) -> Answer {
+    let Some(error) = error else {
         return Answer::failed(failure, format!("the server answered with status {code}"));
     };
     let failure = if matches!(code, 400 | 422) { Failure::QueryRejected } else { failure };
@@ -157,7 +158,7 @@ fn refused(failure: Failure, code: u16, body: Option<Body>) -> Answer {
 }
 
 /// Warnings of the query language are about the query; every other one says that a part of the data was not reached.
-fn whole(warnings: &[String], is_partial: bool) -> Result<(), Answer> {
+pub(super) fn whole(warnings: &[String], is_partial: bool) -> Result<(), Answer> {
     let missing = warnings.iter().find(|warning| !warning.starts_with("PromQL "));
     match missing {
         Some(warning) => Err(Answer::failed(Failure::QueryRejected, format!("the answer is partial: {warning}"))),
@@ -187,7 +188,7 @@ fn wrong_type(given: &str, asked: &str) -> Answer {
     Answer::failed(Failure::WrongType, format!("the query gives {given}, not {asked}"))
 }
 
-fn parse(Point(at, value): &Point) -> Result<Number, Answer> {
+pub(super) fn parse(Point(at, value): &Point) -> Result<Number, Answer> {
     let malformed = |_| Answer::failed(Failure::Malformed, format!("\"{value}\" is not a number"));
     Ok(Number { at: *at, value: value.parse().map_err(malformed)? })
 }
