@@ -16,7 +16,7 @@ pub const INTERVAL: Duration = Duration::from_secs(30);
 /// The faults begin and end between two cycles, so that nothing depends on which of two is quicker.
 const ON: Duration = Duration::from_secs(260);
 const OFF: Duration = Duration::from_secs(500);
-const LATER: Duration = Duration::from_secs(60);
+const LATER: Duration = Duration::from_mins(1);
 /// Converged this long after the faults, at the latest.
 const ENOUGH: Duration = Duration::from_mins(15);
 
@@ -95,10 +95,10 @@ pub fn switch(trial: &Trial, faults: &[Fault], changed: &Fault, on: bool, groups
     };
     match changed.switch {
         Switch::Prometheus(_) => {
-            trial.prometheus.set(wires(|s| if let Switch::Prometheus(wire) = s { Some(*wire) } else { None }))
+            trial.prometheus.set(wires(|s| if let Switch::Prometheus(wire) = s { Some(*wire) } else { None }));
         }
         Switch::AutoScaling(_) => {
-            trial.auto_scaling.set(wires(|s| if let Switch::AutoScaling(wire) = s { Some(*wire) } else { None }))
+            trial.auto_scaling.set(wires(|s| if let Switch::AutoScaling(wire) = s { Some(*wire) } else { None }));
         }
         Switch::Group(act) => trial.world.with(|world| groups.iter().for_each(|group| act(world, group, on))),
         Switch::World(act) => trial.world.with(|world| act(world, on)),
@@ -146,7 +146,7 @@ pub fn run(faults: &[Fault]) -> Outcome {
 
 /// Waits until every group has the size that its load needs, and a little longer.
 pub async fn converge(trial: &Trial, over: Duration) -> Option<String> {
-    let fits = |name: &&str| {
+    let fits = |name: &str| {
         let needed = rates(name).1 / 100.0;
         trial.desired(name).is_some_and(|desired| (needed..=needed * 1.2 + 1.0).contains(&f64::from(desired)))
     };
@@ -160,7 +160,7 @@ pub async fn converge(trial: &Trial, over: Duration) -> Option<String> {
         }
         at += INTERVAL;
         trial.until(at).await;
-        fitting = if GROUPS.iter().all(|name| fits(&name)) { fitting + 1 } else { 0 };
+        fitting = if GROUPS.iter().all(|name| fits(name)) { fitting + 1 } else { 0 };
     }
     None
 }
@@ -220,11 +220,11 @@ pub fn after(steps: &[Step], over: Duration) -> Vec<String> {
     let first = |name: &&str| steps.iter().find(|step| &*step.policy.name == *name && step.at > over);
     let late = |name: &&str| !first(name).is_some_and(|step| step.at <= over + INTERVAL && step.sees());
     let blind = GROUPS.iter().filter(|name| late(name));
-    blind.map(|name| format!("the first decision after the fault is not right: {name} {:?}", first(&name))).collect()
+    blind.map(|name| format!("the first decision after the fault is not right: {name} {:?}", first(name))).collect()
 }
 
 /// In a calm, virtual time stands still while a cycle runs; otherwise the trial itself would be unsound.
 fn unsound(steps: &[Step]) -> Vec<String> {
-    let late = |step: &&Step| step.at < ON && step.at.as_millis() % INTERVAL.as_millis() != 0;
+    let late = |step: &&Step| step.at < ON && !step.at.as_millis().is_multiple_of(INTERVAL.as_millis());
     steps.iter().filter(late).map(|step| format!("the trial is unsound: {:?}", step.at)).collect()
 }

@@ -13,7 +13,7 @@ use crate::trial::{self, Trial};
 const NAMES: [&str; 3] = ["hit", "neighbour", "abroad"];
 const ON: Duration = Duration::from_secs(66);
 const OFF: Duration = Duration::from_secs(186);
-const END: Duration = Duration::from_secs(240);
+const END: Duration = Duration::from_mins(4);
 
 /// What is compared: when it was published, for when it was decided, what.
 type Decided = Vec<(Duration, jiff::Timestamp, Decision)>;
@@ -28,7 +28,7 @@ fn configuration() -> String {
 /// What each policy decided while this fault hit what mentions `only`.
 fn decided(fault: Option<&Fault>, only: &'static str) -> Vec<Decided> {
     trial::runtime().block_on(async {
-        let load = || Workload::through(vec![(Duration::from_secs(190), 300.0), (Duration::from_secs(300), 1500.0)]);
+        let load = || Workload::through(vec![(Duration::from_secs(190), 300.0), (Duration::from_mins(5), 1500.0)]);
         let world =
             NAMES.iter().fold(trial::world(1), |world, name| world.with_fleet(trial::group(name, 3, BOOT), load()));
         let trial = Trial::start(world, &configuration()).await;

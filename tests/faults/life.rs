@@ -50,8 +50,8 @@ pub fn live(seed: u64, hours: u32) -> Life {
         let mut living = Living { rng: Rng::new(seed), trial, at: BETWEEN, wrong: Vec::new(), misled: false };
         for _ in 0..hours * 120 {
             living.trial.until(living.at).await;
-            living.meddle().await;
             living.at += INTERVAL;
+            living.meddle().await;
         }
         living.rest().await
     })
@@ -119,7 +119,7 @@ impl Living {
 
     async fn put(&mut self, text: &str) {
         self.trial.reload(text).await.expect("a valid configuration");
-        self.at = self.trial.since_start() + BETWEEN - INTERVAL;
+        self.at = self.trial.since_start() + BETWEEN;
     }
 
     /// Peace: everything is right again, and every fleet comes to fit its load.
@@ -127,7 +127,9 @@ impl Living {
         for (fault, _) in std::mem::take(&mut self.wrong) {
             self.switch(fault, false);
         }
-        GROUPS.iter().for_each(|name| self.set_rate(name, course::rates(name).1));
+        for name in GROUPS {
+            self.set_rate(name, course::rates(name).1);
+        }
         self.put(&course::configuration(&GROUPS)).await;
         let over = self.trial.since_start();
         let unhappy = course::converge(&self.trial, over).await;

@@ -93,7 +93,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// In front of `upstream`, an URL on loopback.
-    pub async fn start(upstream: &str) -> Self {
+    pub fn start(upstream: &str) -> Self {
         let upstream = upstream.strip_prefix("http://").and_then(|address| address.parse().ok()).expect("loopback");
         // Bound and never listening: it keeps the port while nobody listens.
         let keeper = socket("127.0.0.1:0".parse().expect("an address"));

@@ -1,5 +1,6 @@
 //! Answers of Prometheus and of Auto Scaling, spoilt one way each.
 #![allow(dead_code, reason = "each test crate uses its own part")]
+#![allow(clippy::needless_pass_by_value, reason = "every edit of an answer has the same type")]
 
 use serde_json::{Value, json};
 

@@ -103,8 +103,8 @@ impl Trial {
         let ahead: &'static AtomicI64 = Box::leak(Box::default());
         let clock = Clock::accelerated(origin(), 1.0);
         let world = WorldServer::start(world, clock).await.expect("loopback");
-        let prometheus = Proxy::start(&world.prometheus_url).await;
-        let auto_scaling = Proxy::start(&world.auto_scaling_url).await;
+        let prometheus = Proxy::start(&world.prometheus_url);
+        let auto_scaling = Proxy::start(&world.auto_scaling_url);
         let clock = clock.ahead_by(ahead);
         let board = Board::new(Snapshot::new("trial".into(), clock.now()));
         let environment = [
@@ -119,7 +119,8 @@ impl Trial {
         let config = load().unwrap_or_else(|findings| panic!("{findings}"));
         let record = Arc::new(Mutex::new(Record { policies: policies(&config), steps: Vec::new() }));
         let credentials = Credentials::from_keys("trial", "trial", None);
-        let daemon = Daemon::start(config, clock, board.clone(), Some(credentials)).await.expect("a daemon");
+        let starting = Box::pin(Daemon::start(config, clock, board.clone(), Some(credentials)));
+        let daemon = starting.await.expect("a daemon");
         let (commands, received) = mpsc::channel(4);
         let started = Instant::now();
         let recorder = tokio::spawn(record_all(board.clone(), Arc::clone(&record), started));
