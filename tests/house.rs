@@ -15,7 +15,11 @@ const ROOMS: &[(&str, &str)] = &[
     ("status", "policy observation control"),
     ("simulation", "policy observation control clock"),
     // Of the rooms that act, only the settings, which are plain data.
-    ("config", "policy metric::prometheus metric::MAX_WINDOW target::Settings target::AssumeRole api::Settings"),
+    (
+        "config",
+        "policy metric::prometheus metric::MAX_WINDOW target::Settings target::AssumeRole \
+         api::Settings api::Tls api::Token api::Role",
+    ),
     ("api", "policy observation control status clock"),
     ("daemon", "policy observation control metric target status config clock telemetry simulation"),
     ("cli", "policy observation control metric target status config clock telemetry simulation daemon api"),

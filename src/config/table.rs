@@ -17,7 +17,7 @@ use super::finding::{Location, Position, Report, nearest};
 use super::is_name;
 
 /// Keys that are designed and not yet built, with the table that they stand in.
-const LATER: [(&str, &str); 4] = [("", "state"), ("http", "socket"), ("prometheus", "sigv4"), ("policy", "for_each")];
+const LATER: [(&str, &str); 3] = [("", "state"), ("prometheus", "sigv4"), ("policy", "for_each")];
 
 /// A table whose keys are being read.
 pub(super) struct Table<'a> {
@@ -131,6 +131,18 @@ impl<'a> Field<'a> {
     pub(super) fn text_such(&self, expected: &str, holds: impl Fn(&str) -> bool) -> Option<&'a str> {
         let text = self.text()?;
         if holds(text) { Some(text) } else { self.expected(expected) }
+    }
+
+    /// A list of texts for each of which `holds`.
+    pub(super) fn texts(&self, expected: &str, holds: impl Fn(&str) -> bool) -> Option<Vec<&'a str>> {
+        let ValueKind::Array(elements) = &self.value.kind else {
+            return self.expected(format_args!("a list of {expected}"));
+        };
+        let text = |value: &'a Value| match &value.kind {
+            ValueKind::String(text) if holds(text) => Some(text.as_str()),
+            _ => None,
+        };
+        elements.iter().map(text).collect::<Option<_>>().or_else(|| self.expected(format_args!("a list of {expected}")))
     }
 
     /// A name of a policy or a metric.
