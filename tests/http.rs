@@ -636,7 +636,8 @@ fn named(name: &str) -> Policy {
 
 /// The status of a policy after one evaluation of what was seen.
 fn seen(policy: &Policy, measurements: &[Measurement], group: Option<GroupStatus>, now: Timestamp) -> PolicyStatus {
-    let observation = Observation { measurements: measurements.iter().copied().collect(), group, ordered: None };
+    let observation =
+        Observation { measurements: measurements.iter().copied().collect(), group, ..Observation::default() };
     let (evaluation, _) = evaluate(policy, ControllerState::default(), &observation, now);
     let mut status = PolicyStatus::new(policy);
     for (metric, measurement) in status.metrics.iter_mut().zip(measurements) {
