@@ -11,6 +11,7 @@
 //! | [`config`] | TOML and environment to a validated configuration; reports every finding with line and column |
 //! | [`policy`] | what one group must be kept at |
 //! | [`observation`] | what was seen at one moment |
+//! | [`order`] | what operators order, by whom, why and until when |
 //! | [`control`] | the core: pure decisions, no I/O, no clock, cannot fail |
 //! | [`metric`] | where measurements come from |
 //! | [`target`] | what is scaled |
@@ -42,6 +43,8 @@ pub mod daemon;
 #[cfg(feature = "daemon")]
 pub mod metric;
 pub mod observation;
+#[cfg(feature = "daemon")]
+pub mod order;
 pub mod policy;
 pub mod simulation;
 #[cfg(feature = "daemon")]

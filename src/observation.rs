@@ -9,7 +9,7 @@ use arrayvec::ArrayVec;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::policy::{Capacity, MAX_METRICS};
+use crate::policy::{Capacity, MAX_METRICS, PerDirection};
 
 /// Assumed when neither the policy nor the group says how long an instance warms up.
 pub const DEFAULT_WARM_UP: Duration = Duration::from_mins(1);
@@ -310,6 +310,10 @@ pub struct Observation {
     /// An operator's order, if there is one.
     #[serde(rename = "override")]
     pub ordered: Option<Override>,
+    /// In which directions an operator has stopped scaling.
+    pub paused: PerDirection<bool>,
+    /// What is done now can't be written to the journal, so that a restart would not know of it.
+    pub unrecorded: bool,
 }
 
 pub(crate) fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

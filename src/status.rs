@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::control::{Decision, Evaluation, Outcome};
 use crate::observation::{GroupStatus, Measurement, elapsed, seconds};
+use crate::order::Standing;
 use crate::policy::{Capacity, MetricKind, Mode, Policy};
 
 /// A lane that has finished no cycle for this many intervals is not ready.
@@ -24,6 +25,8 @@ pub struct Snapshot {
     pub configuration: Configuration,
     /// The lanes, by name.
     pub lanes: BTreeMap<Arc<str>, LaneStatus>,
+    /// What operators have ordered.
+    pub orders: Arc<Standing>,
     /// The policies, by name.
     #[serde(skip)]
     pub policies: BTreeMap<Arc<str>, Arc<PolicyStatus>>,
@@ -185,7 +188,8 @@ impl Snapshot {
     /// A daemon that has just started.
     pub fn new(file: String, now: Timestamp) -> Self {
         let configuration = Configuration { file, loaded: now, reload_error: None, reloads_refused: 0 };
-        Self { started: now, configuration, lanes: BTreeMap::new(), policies: BTreeMap::new() }
+        let orders = Arc::default();
+        Self { started: now, configuration, lanes: BTreeMap::new(), orders, policies: BTreeMap::new() }
     }
 
     /// Whether every lane has finished a cycle lately.

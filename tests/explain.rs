@@ -64,7 +64,11 @@ fn moment() -> Timestamp {
 /// CPU over its target, and no p99.
 fn evaluated(rules: &Policy) -> PolicyStatus {
     let measurements = [Measurement::of(0.9, Some(Duration::from_secs(3))), Measurement::NoData];
-    let seen = Observation { measurements: measurements.into_iter().collect(), group: Some(group(4)), ordered: None };
+    let seen = Observation {
+        measurements: measurements.into_iter().collect(),
+        group: Some(group(4)),
+        ..Observation::default()
+    };
     let (evaluation, _) = evaluate(rules, ControllerState::default(), &seen, moment());
     let mut status = PolicyStatus::new(rules);
     status.metrics[1].detail = Some("the query found no series".into());

@@ -9,10 +9,11 @@ const ROOMS: &[(&str, &str)] = &[
     ("clock", ""),
     ("telemetry", ""),
     ("observation", "policy"),
+    ("order", "policy"),
     ("control", "policy observation"),
     ("metric", "policy observation"),
     ("target", "policy observation"),
-    ("status", "policy observation control"),
+    ("status", "policy observation order control"),
     ("simulation", "policy observation control clock"),
     // Of the rooms that act, only the settings, which are plain data.
     (
@@ -20,9 +21,9 @@ const ROOMS: &[(&str, &str)] = &[
         "policy metric::prometheus metric::MAX_WINDOW target::Settings target::AssumeRole \
          api::Settings api::Tls api::Token api::Role",
     ),
-    ("api", "policy observation control status clock"),
-    ("daemon", "policy observation control metric target status config clock telemetry simulation"),
-    ("cli", "policy observation control metric target status config clock telemetry simulation daemon api"),
+    ("api", "policy observation order control status clock"),
+    ("daemon", "policy observation order control metric target status config clock telemetry simulation"),
+    ("cli", "policy observation order control metric target status config clock telemetry simulation daemon api"),
 ];
 
 /// What the core must not name, so that it stays pure. A number becomes an integer by clamping and converting:

@@ -4,6 +4,7 @@ pub mod check;
 mod demo;
 pub mod drive;
 mod explain;
+mod iam_policy;
 mod run;
 mod view;
 
@@ -95,6 +96,25 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Print the IAM policy that a configuration needs, and no more.
+    ///
+    /// The document goes to the standard output; what to know about it goes to the standard error. It allows to read what
+    /// AWS can't limit to some groups, and to set the desired capacity of the groups whose policies act. AWS is not called.
+    #[command(after_help = IAM_EXAMPLE)]
+    IamPolicy {
+        /// The configuration file.
+        #[arg(long, short, value_name = "FILE", default_value = "/etc/setpoint/setpoint.toml")]
+        config: PathBuf,
+        /// The account that the groups are in.
+        #[arg(long, value_name = "ID", value_parser = iam_policy::account)]
+        account: Option<String>,
+        /// Allow the groups that bear this tag, in place of those with the configured names.
+        #[arg(long, value_name = "KEY=VALUE", value_parser = iam_policy::tag)]
+        tag: Option<(String, String)>,
+        /// Also allow what policies that only observe will need once they act.
+        #[arg(long)]
+        as_active: bool,
+    },
 }
 
 const DRIVE_EXAMPLE: &str = r#"Example:
@@ -104,6 +124,10 @@ const DRIVE_EXAMPLE: &str = r#"Example:
 const EXPLAIN_EXAMPLE: &str = "Example:
   $ setpoint explain web
   $ setpoint explain web --output json | jq -r '.reasons[].text'";
+
+const IAM_EXAMPLE: &str = "Example:
+  $ setpoint iam-policy --config setpoint.toml --account 123456789012 > policy.json
+  $ aws iam create-policy --policy-name setpoint --policy-document file://policy.json";
 
 /// What a command prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -126,6 +150,9 @@ pub fn main() -> ExitCode {
             runtime().and_then(|runtime| runtime.block_on(explain::run(&name, &url, output == Output::Json)))
         }
         Command::Drive { config, policy } => drive::command(&config, &policy),
+        Command::IamPolicy { config, account, tag, as_active } => {
+            return iam_policy::run(&config, &iam_policy::Limits { account, tag, as_active });
+        }
         Command::Demo { once, port, seed } => {
             runtime().and_then(|runtime| runtime.block_on(demo::run(demo::Options { once, port, seed })))
         }

@@ -213,6 +213,8 @@ pub enum Guard {
         /// How much.
         pending: Capacity,
     },
+    /// The journal can't be written, so a restart would forget the cooldown that the change begins.
+    JournalUnavailable,
     /// An instance refresh is running.
     Refreshing,
     /// The group's `Terminate` process is suspended.
@@ -325,6 +327,7 @@ impl fmt::Display for Guard {
                 )
             }
             Self::CapacityPending { pending } => write!(f, "no scale-in while {pending} are on their way into service"),
+            Self::JournalUnavailable => f.write_str("no scale-in while the journal can't be written"),
             Self::Refreshing => f.write_str("no scale-in while an instance refresh is running or can't be ruled out"),
             Self::TerminateSuspended => f.write_str("no scale-in while the group's Terminate process is suspended"),
             Self::LaunchSuspended => f.write_str("no scale-out while the group's Launch process is suspended"),

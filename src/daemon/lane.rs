@@ -17,6 +17,7 @@ use super::seat::Seat;
 use crate::clock::Clock;
 use crate::metric::{Answer, Sources};
 use crate::observation::{Group, Rivals, elapsed};
+use crate::order::Standing;
 use crate::policy::Source;
 use crate::status::{Board, LaneStatus};
 use crate::target::{AutoScaling, TargetError};
@@ -39,10 +40,16 @@ pub(super) struct Lane {
 pub(super) struct Gathering {
     answers: Arc<HashMap<Source, Shared<BoxFuture<'static, Answer>>>>,
     groups: Shared<BoxFuture<'static, Arc<Groups>>>,
-    /// When the cycle was due, which is what every part of it takes for now: the rhythm is exact, the wake-ups are not.
+    /// When the cycle was due or ordered, which is what every part of it takes for now: the rhythm is exact, the wake-ups
+    /// are not.
     pub at: Timestamp,
     pub target: Arc<AutoScaling>,
+    /// What operators have ordered, as it stands at any moment of the cycle.
+    pub orders: Orders,
 }
+
+/// What operators have ordered.
+pub(super) type Orders = watch::Receiver<Arc<Standing>>;
 
 type Groups = HashMap<Arc<str>, Result<Group, TargetError>>;
 
@@ -75,7 +82,13 @@ impl Lane {
     }
 
     /// Runs one cycle an interval until it is told to stop, then hands back the seats with their states.
-    pub(super) async fn run(mut self, clock: Clock, board: Board, mut stop: watch::Receiver<bool>) -> Vec<Seat> {
+    pub(super) async fn run(
+        mut self,
+        clock: Clock,
+        board: Board,
+        mut orders: Orders,
+        mut stop: watch::Receiver<bool>,
+    ) -> Vec<Seat> {
         let (first, inspected) = oneshot::channel();
         let mut inspection = JoinSet::new();
         inspection.spawn(inspect(self.target.clone(), self.names(), clock, first));
@@ -91,11 +104,18 @@ impl Lane {
             return self.seats;
         }
         let mut due = clock.now();
+        let mut at = due;
         loop {
-            self.cycle(due, clock, &board).await;
+            let known = orders.borrow_and_update().clone();
+            self.cycle(at, clock, &orders, &board).await;
             due = next(due, self.interval, clock.now());
             tokio::select! {
-                () = clock.sleep_until(due) => due = punctual(due, self.interval, clock.now()),
+                () = clock.sleep_until(due) => {
+                    due = punctual(due, self.interval, clock.now());
+                    at = due;
+                }
+                // An order does not wait for the rhythm, and does not disturb it.
+                () = self.news(&mut orders, &known) => at = clock.now(),
                 // An error means that the daemon itself is gone.
                 _ = stop.wait_for(|stop| *stop) => break,
             }
@@ -107,9 +127,24 @@ impl Lane {
         self.seats.iter().map(|seat| seat.policy().asg.clone()).collect()
     }
 
-    async fn cycle(&mut self, due: Timestamp, clock: Clock, board: &Board) {
+    /// Waits until something else is ordered of one of the policies than what is `known`.
+    async fn news(&self, orders: &mut Orders, known: &Standing) {
+        let concerns = |standing: &Arc<Standing>| {
+            let differs = |name: &Arc<str>| {
+                standing.pauses.get(name) != known.pauses.get(name)
+                    || standing.overrides.get(name) != known.overrides.get(name)
+            };
+            standing.freeze != known.freeze || self.seats.iter().any(|seat| differs(&seat.policy().name))
+        };
+        if orders.wait_for(concerns).await.is_err() {
+            // Nobody is left to order anything.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn cycle(&mut self, at: Timestamp, clock: Clock, orders: &Orders, board: &Board) {
         let started = clock.now();
-        let gathering = self.gather(due);
+        let gathering = self.gather(at, orders.clone());
         let mut turns = JoinSet::new();
         let mut away = HashMap::new();
         for seat in self.seats.drain(..) {
@@ -133,7 +168,7 @@ impl Lane {
         self.publish(started, clock.now(), board);
     }
 
-    fn gather(&self, now: Timestamp) -> Gathering {
+    fn gather(&self, now: Timestamp, orders: Orders) -> Gathering {
         let metrics = self.seats.iter().flat_map(|seat| &seat.policy().metrics);
         let distinct: HashSet<&Source> = metrics.map(|metric| &metric.source).collect();
         let read = |source: &Source| {
@@ -143,7 +178,7 @@ impl Lane {
         let answers = distinct.into_iter().map(|source| (source.clone(), read(source))).collect();
         let (target, names) = (self.target.clone(), self.names());
         let groups = async move { Arc::new(target.describe(&names, now).await) }.boxed().shared();
-        Gathering { answers: Arc::new(answers), groups, at: now, target: self.target.clone() }
+        Gathering { answers: Arc::new(answers), groups, at: now, target: self.target.clone(), orders }
     }
 
     fn publish(&self, started: Timestamp, finished: Timestamp, board: &Board) {

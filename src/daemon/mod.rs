@@ -8,4 +8,5 @@ mod seat;
 mod supervisor;
 mod watchdog;
 
-pub use supervisor::{Command, Daemon, Loader, StartError};
+pub use crate::order::Command;
+pub use supervisor::{Daemon, Loader, StartError};

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use super::lane::Gathering;
 use crate::control::{self, ControllerState, Decision, Evaluation, Outcome, Reason, Rejection};
 use crate::metric::Answer;
-use crate::observation::{Group, Measurement, Observation};
-use crate::policy::{Capacity, Policy};
+use crate::observation::{Group, Measurement, Observation, Override};
+use crate::order::Standing;
+use crate::policy::{Capacity, PerDirection, Policy};
 use crate::status::{Action, Board, PolicyStatus};
 use crate::target::{AutoScaling, ErrorKind, TargetError};
 
@@ -62,9 +63,10 @@ impl Seat {
         let reads = self.policy.metrics.iter().map(|metric| gathering.answer(&metric.source));
         let (answers, group) = tokio::join!(join_all(reads), gathering.group(&self.policy.asg));
         let now = gathering.at;
-        let observation = self.observe(answers, group, now);
+        let mut observation = self.observe(answers, group, now);
+        self.take_orders(&gathering.orders.borrow(), &mut observation, now);
         let (evaluation, state) = control::evaluate(&self.policy, std::mem::take(&mut self.state), &observation, now);
-        let (outcome, error) = apply(&gathering.target, &self.policy, evaluation.decision).await;
+        let (outcome, error) = apply(&gathering, &self.policy, evaluation.decision).await;
         self.state = control::settle(state, &evaluation.decision, &outcome, now);
         self.record(evaluation, outcome, error);
         let (name, shown) = (self.policy.name.clone(), self.status());
@@ -99,7 +101,15 @@ impl Seat {
             self.status.counters.describe_failures += 1;
         }
         (self.status.group, self.status.group_detail) = (group, detail);
-        Observation { measurements, group, ordered: None }
+        Observation { measurements, group, ..Observation::default() }
+    }
+
+    /// Adds what operators have ordered, as it stands now that all else has been gathered.
+    fn take_orders(&self, standing: &Standing, seen: &mut Observation, now: Timestamp) {
+        let override_of =
+            |bounds: &crate::order::Override| Override { floor: bounds.floor, cap: bounds.cap, until: bounds.until };
+        seen.ordered = standing.bounds(&self.policy.name, now).map(override_of);
+        seen.paused = standing.stops(&self.policy.name, now);
     }
 
     fn record(&mut self, evaluation: Evaluation, outcome: Outcome, error: Option<String>) {
@@ -137,10 +147,16 @@ impl Seat {
     }
 }
 
-async fn apply(target: &AutoScaling, policy: &Policy, decision: Decision) -> (Outcome, Option<String>) {
+async fn apply(gathering: &Gathering, policy: &Policy, decision: Decision) -> (Outcome, Option<String>) {
     let Decision::Scale { from, to } = decision else { return (Outcome::NoOp, None) };
+    let target = &gathering.target;
     if let Some(objection) = objection(target, policy, from, to).await {
         return (Outcome::Rejected(Rejection::Contention), Some(objection));
+    }
+    // An order may have come since the decision, and whoever gave it has been told that it is in effect.
+    let PerDirection { out, inward } = gathering.orders.borrow().stops(&policy.name, gathering.at);
+    if if to > from { out } else { inward } {
+        return (Outcome::Rejected(Rejection::Contention), Some("an operator has paused the policy meanwhile".into()));
     }
     match target.set_desired_capacity(&policy.asg, to).await {
         Ok(()) => (Outcome::Applied, None),

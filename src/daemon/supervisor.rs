@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::lane::{Lane, lane_name};
+use super::lane::{Lane, Orders, lane_name};
 use super::seat::Seat;
 use crate::clock::Clock;
 use crate::config::{Config, Findings};
 use crate::metric::{SourceError, Sources};
+use crate::order::{Command, Order, Receipt, Refusal, Standing};
 use crate::status::Board;
 use crate::target::{AutoScaling, TargetError};
 
@@ -21,15 +22,6 @@ const MARGIN: Duration = Duration::from_secs(5);
 
 /// Reads the configuration anew.
 pub type Loader = Box<dyn Fn() -> Result<Config, Findings> + Send + Sync>;
-
-/// What the daemon can be told to do.
-#[derive(Debug)]
-pub enum Command {
-    /// Read the configuration again and, if nothing is wrong with it, put it in force.
-    Reload(oneshot::Sender<Result<(), String>>),
-    /// Finish the running cycles and stop.
-    Stop,
-}
 
 /// Why a configuration that is valid in itself can't be put in force.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +47,7 @@ pub struct Daemon {
     sources: Arc<Sources>,
     targets: Targets,
     lanes: Vec<Running>,
+    orders: watch::Sender<Arc<Standing>>,
 }
 
 type Region = Option<Arc<str>>;
@@ -78,7 +71,8 @@ impl Daemon {
     ) -> Result<Self, StartError> {
         let sources = Arc::new(Sources::new(config.prometheus.as_ref())?);
         let targets = connect(&config, credentials.as_ref(), &HashMap::new()).await?;
-        let mut daemon = Self { clock, board, credentials, config, sources, targets, lanes: Vec::new() };
+        let orders = watch::Sender::new(Arc::new(Standing::default()));
+        let mut daemon = Self { clock, board, credentials, config, sources, targets, lanes: Vec::new(), orders };
         daemon.start_lanes(HashMap::new());
         Ok(daemon)
     }
@@ -86,20 +80,62 @@ impl Daemon {
     /// Runs until it is told to stop, or nobody is left to tell it.
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>, load: Loader) {
         let watchdog = tokio::spawn(super::watchdog::feed(self.board.reader(), self.clock));
-        while let Some(command) = commands.recv().await {
-            match command {
-                Command::Reload(answer) => {
-                    let outcome = self.reload(&load).await;
-                    // Whoever asked may have gone; the outcome is on the board all the same.
-                    let _ = answer.send(outcome);
+        loop {
+            let command = tokio::select! {
+                command = commands.recv() => command,
+                () = self.next_end() => {
+                    self.expire();
+                    continue;
                 }
-                Command::Stop => break,
+            };
+            // Whoever asked may have gone; the outcome is on the board all the same.
+            match command {
+                Some(Command::Reload(answer)) => _ = answer.send(self.reload(&load).await),
+                Some(Command::Order(order, answer)) => _ = answer.send(self.obey(order)),
+                Some(Command::Stop) | None => break,
             }
         }
         watchdog.abort();
         super::watchdog::stopping();
         tracing::info!(event = "stopping", "finishing the running cycles");
         self.stop_lanes().await;
+    }
+
+    /// Puts an order into effect: every lane that it concerns is woken.
+    fn obey(&mut self, order: Order) -> Result<Receipt, Refusal> {
+        order.check()?;
+        let known = |name: &&Arc<str>| self.config.policies.iter().any(|policy| policy.name == **name);
+        if let Some(name) = order.policy().filter(|name| !known(name)) {
+            return Err(Refusal::UnknownPolicy(name.clone()));
+        }
+        let (what, policy, author) = (order.label(), order.policy().map_or("*", |name| &**name), order.author());
+        let (by, reason) = (&author.by, &author.reason);
+        tracing::warn!(event = "ordered", order = what, policy, by, reason, "an operator has given an order");
+        self.orders.send_modify(|standing| Arc::make_mut(standing).take(order));
+        self.show_orders();
+        Ok(Receipt { not_kept_because: Some("this daemon keeps no journal".into()) })
+    }
+
+    /// Waits until the first standing order ends by itself.
+    async fn next_end(&self) {
+        let end = self.orders.borrow().next_end();
+        match end {
+            Some(end) => self.clock.sleep_until(end).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn expire(&mut self) {
+        let now = self.clock.now();
+        if self.orders.send_if_modified(|standing| Arc::make_mut(standing).expire(now)) {
+            tracing::warn!(event = "order-expired", "an operator's order has ended by itself");
+            self.show_orders();
+        }
+    }
+
+    fn show_orders(&self) {
+        let orders = self.orders.borrow().clone();
+        self.board.publish(|snapshot| snapshot.orders = orders);
     }
 
     /// All or nothing: the new configuration is in force when this returns, or the old one still is.
@@ -183,7 +219,8 @@ impl Daemon {
 
     fn spawn(&self, lane: Lane) -> Running {
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(lane.run(self.clock, self.board.clone(), stopped));
+        let orders: Orders = self.orders.subscribe();
+        let task = tokio::spawn(lane.run(self.clock, self.board.clone(), orders, stopped));
         Running { stop, task }
     }
 

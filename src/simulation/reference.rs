@@ -86,7 +86,7 @@ pub fn by_policy(policy: &Policy) -> impl FnMut(&Seen) -> Capacity {
     let mut state = ControllerState::default();
     move |seen| {
         let measurements = policy.metrics.iter().map(|metric| seen.measurement_of(metric)).collect();
-        let observation = Observation { measurements, group: Some(seen.group()), ordered: None };
+        let observation = Observation { measurements, group: Some(seen.group()), ..Observation::default() };
         let (evaluation, next) = evaluate(policy, std::mem::take(&mut state), &observation, seen.at);
         state = settle(next, &evaluation.decision, &Outcome::Applied, seen.at);
         match evaluation.decision {

@@ -170,7 +170,8 @@ pub fn named(name: &str) -> Policy {
 
 /// The status of a policy after one evaluation of what was seen.
 pub fn seen(policy: &Policy, measurements: &[Measurement], group: Option<GroupStatus>, now: Timestamp) -> PolicyStatus {
-    let observation = Observation { measurements: measurements.iter().copied().collect(), group, ordered: None };
+    let observation =
+        Observation { measurements: measurements.iter().copied().collect(), group, ..Observation::default() };
     let (evaluation, _) = evaluate(policy, ControllerState::default(), &observation, now);
     let mut status = PolicyStatus::new(policy);
     for (metric, measurement) in status.metrics.iter_mut().zip(measurements) {
