@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use utoipa::ToSchema;
 
 use crate::policy::{Capacity, PerDirection};
 
@@ -18,7 +19,7 @@ pub const LONGEST_AUTHOR: usize = 100;
 pub const LONGEST_REASON: usize = 500;
 
 /// Who wants it, and why. Neither is empty.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Author {
     /// Whoever is answerable for it.
     pub by: String,
@@ -27,7 +28,7 @@ pub struct Author {
 }
 
 /// What a pause stops.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// Scaling out and in.
@@ -40,7 +41,7 @@ pub enum Scope {
 }
 
 /// Nothing is done in the directions of its scope until it ends, or is ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Pause {
     /// What it stops.
     pub scope: Scope,
@@ -55,7 +56,7 @@ pub struct Pause {
 
 /// Other bounds, within those that hold anyway, until it ends or is ended. At least one of the two is there; an exact
 /// capacity is both at once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Override {
     /// The least capacity.
     pub floor: Option<Capacity>,
@@ -114,7 +115,7 @@ pub enum Order {
 
 /// Every order that stands. Those whose time is over are still in here until [`Standing::expire`] takes them out, but no
 /// question about a time after their end finds them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Standing {
     /// The pause of every policy.
     pub freeze: Option<Pause>,
@@ -136,7 +137,7 @@ pub enum Command {
 }
 
 /// The answer to an order that is in effect.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Receipt {
     /// Why a restart would forget it; `None` when it is in the journal.
     pub not_kept_because: Option<String>,

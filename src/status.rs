@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 use crate::control::{Decision, Evaluation, Outcome};
 use crate::observation::{GroupStatus, Measurement, elapsed, seconds};
@@ -17,7 +18,7 @@ use crate::policy::{Capacity, MetricKind, Mode, Policy};
 const PATIENCE: u32 = 3;
 
 /// Everything that the daemon tells about itself at one moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Snapshot {
     /// When the daemon started.
     pub started: Timestamp,
@@ -28,12 +29,11 @@ pub struct Snapshot {
     /// What operators have ordered.
     pub orders: Arc<Standing>,
     /// The policies, by name.
-    #[serde(skip)]
     pub policies: BTreeMap<Arc<str>, Arc<PolicyStatus>>,
 }
 
 /// The configuration in force, and what became of the last attempt to replace it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Configuration {
     /// Where it was read.
     pub file: String,
@@ -46,12 +46,13 @@ pub struct Configuration {
 }
 
 /// One lane: the policies that are evaluated together.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct LaneStatus {
     /// The AWS region, if the configuration names one.
     pub region: Option<Arc<str>>,
     /// Time between two cycles.
     #[serde(serialize_with = "seconds")]
+    #[schema(value_type = f64)]
     pub interval: Duration,
     /// Number of policies.
     pub policies: usize,
@@ -61,13 +62,14 @@ pub struct LaneStatus {
     pub finished: Option<Timestamp>,
     /// How long the last cycle took.
     #[serde(serialize_with = "seconds")]
+    #[schema(value_type = f64)]
     pub took: Duration,
     /// Cycles finished since the lane was started.
     pub cycles: u64,
 }
 
 /// What is known of one policy.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct PolicyStatus {
     /// The policy's name.
     pub name: Arc<str>,
@@ -82,7 +84,6 @@ pub struct PolicyStatus {
     /// The policy's most capacity.
     pub max: Capacity,
     /// Time between two evaluations.
-    #[serde(serialize_with = "seconds")]
     pub interval: Duration,
     /// The metrics, in the order of the configuration.
     pub metrics: Vec<MetricStatus>,
@@ -101,7 +102,7 @@ pub struct PolicyStatus {
 }
 
 /// One metric of a policy.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct MetricStatus {
     /// Its name.
     pub name: Arc<str>,
@@ -116,7 +117,7 @@ pub struct MetricStatus {
 }
 
 /// An attempt to change the desired capacity.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Action {
     /// When it was made.
     pub at: Timestamp,
@@ -134,7 +135,7 @@ pub struct Action {
 }
 
 /// Counts since a policy was started.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct Counters {
     /// Evaluations.
     pub evaluations: u64,

@@ -89,7 +89,7 @@ async fn over_socket(path: &Path, head: &str) -> Answer {
     send(UnixStream::connect(path).await.unwrap(), head, "").await.unwrap()
 }
 
-const READS: [&str; 9] = [
+const READS: [&str; 11] = [
     "/",
     "/style.css",
     "/readyz",
@@ -98,15 +98,99 @@ const READS: [&str; 9] = [
     "/api/v1/policies",
     "/api/v1/policies/web",
     "/api/v1/policies/web/explain",
+    "/api/v1/policies/nobody",
+    "/openapi.json",
     "/nothing",
 ];
+
+const PAUSE: &str = r#"{"expires": "3h", "reason": "a migration"}"#;
+const FLOOR: &str = r#"{"floor": 4, "expires": "3h", "reason": "a migration"}"#;
+const REASON: &str = r#"{"reason": "it is over", "author": "alice"}"#;
+
+/// Every order, with a body that it takes, and what comes of it.
+const WRITES: [(&str, &str, u16); 10] = [
+    ("/api/v1/policies/web/pause", PAUSE, 200),
+    ("/api/v1/policies/web/resume", REASON, 200),
+    ("/api/v1/policies/web/override", FLOOR, 200),
+    ("/api/v1/policies/web/release", REASON, 200),
+    ("/api/v1/policies/nobody/pause", PAUSE, 404),
+    ("/api/v1/freeze", PAUSE, 200),
+    ("/api/v1/unfreeze", REASON, 200),
+    // The daemon that answers here finds the configuration wrong.
+    ("/api/v1/reload", REASON, 422),
+    ("/api/v1/status", REASON, 405),
+    ("/nothing", REASON, 404),
+];
+
+fn post(path: &str, host: &str, token: Option<&str>) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n{}", authorization(token))
+}
+
+#[tokio::test]
+async fn orders_are_taken_from_operators_only() {
+    let files = Files::new();
+    let remote = Site::with(&files.settings("0.0.0.0:0"), fleet()).await;
+    let local = Settings { tls: None, socket: None, ..files.settings("127.0.0.1:0") };
+    let local = Site::with(&local, fleet()).await;
+    for (path, body, done) in WRITES {
+        for (token, expected) in [(None, 401), (Some("wrong"), 401), (Some(VIEWER), 403), (Some(OPERATOR), done)] {
+            let stream = shake(&remote, &files.certificate).await.unwrap();
+            let far = send(stream, &post(path, "setpoint.example", token), body).await.unwrap();
+            let near = send(local.connect().await, &post(path, "localhost", token), body).await.unwrap();
+            for answer in [far, near] {
+                assert_eq!(answer.status, expected, "{path} {token:?}: {}", answer.body);
+                answer.is_guarded(path);
+                if expected != 200 {
+                    answer.is_problem(expected);
+                }
+            }
+        }
+        let socket = UnixStream::connect(files.path("socket")).await.unwrap();
+        assert_eq!(send(socket, &post(path, "localhost", None), body).await.unwrap().status, done, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_order_is_put_down_to_whoever_gave_it() {
+    let files = Files::new();
+    let site = Site::with(&Settings { tls: None, ..files.settings("127.0.0.1:0") }, fleet()).await;
+    let path = "/api/v1/policies/web/pause";
+    let answer = send(site.connect().await, &post(path, "localhost", Some(OPERATOR)), PAUSE).await.unwrap();
+    assert_eq!(answer.json()["by"], "operator");
+    let socket = UnixStream::connect(files.path("socket")).await.unwrap();
+    let answer = send(socket, &post("/api/v1/policies/web/resume", "localhost", None), REASON).await.unwrap();
+    let by = answer.json()["by"].as_str().unwrap().to_owned();
+    assert!(by.starts_with("alice (uid "), "{by}");
+}
+
+#[tokio::test]
+async fn an_order_from_a_foreign_page_is_refused_whoever_asks() {
+    let files = Files::new();
+    let site = Site::with(&Settings { tls: None, ..files.settings("127.0.0.1:0") }, fleet()).await;
+    for (lines, expected) in [
+        ("Host: localhost", 200),
+        ("Host: localhost\r\nOrigin: http://localhost", 200),
+        ("Host: localhost\r\nOrigin: http://evil.example", 403),
+        ("Host: localhost\r\nOrigin: null", 403),
+        ("Host: evil.example", 403),
+        ("Host: localhost\r\nHost: evil.example", 403),
+    ] {
+        let head = format!(
+            "POST /api/v1/policies/web/pause HTTP/1.1\r\n{lines}\r\nContent-Type: application/json\r\n{}",
+            authorization(Some(OPERATOR))
+        );
+        assert_eq!(send(site.connect().await, &head, PAUSE).await.unwrap().status, expected, "{lines:?}");
+        let socket = UnixStream::connect(files.path("socket")).await.unwrap();
+        assert_eq!(send(socket, &head, PAUSE).await.map_or(0, |answer| answer.status) == 200, expected == 200);
+    }
+}
 
 #[tokio::test]
 async fn an_address_that_others_reach_answers_nobody_without_a_token() {
     let files = Files::new();
     let site = Site::with(&files.settings("0.0.0.0:0"), fleet()).await;
     for path in READS {
-        let known = if path == "/nothing" { 404 } else { 200 };
+        let known = if path.starts_with("/no") || path.ends_with("/nobody") { 404 } else { 200 };
         for (token, expected) in [(None, 401), (Some("wrong"), 401), (Some(VIEWER), known), (Some(OPERATOR), known)] {
             let answer = over_tls(&site, &files, &format!("GET {path}"), token).await;
             assert_eq!(answer.status, expected, "{path} {token:?}");
@@ -116,8 +200,8 @@ async fn an_address_that_others_reach_answers_nobody_without_a_token() {
                 assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"setpoint\"");
             }
         }
-        let host = "Host: localhost\r\n";
-        assert_eq!(over_socket(&files.path("socket"), &format!("GET {path} HTTP/1.1\r\n{host}")).await.status, known);
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n");
+        assert_eq!(over_socket(&files.path("socket"), &head).await.status, known, "{path}");
     }
     assert_eq!(over_tls(&site, &files, "GET /healthz", None).await.status, 200, "whether it is alive is no secret");
 }

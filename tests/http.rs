@@ -10,8 +10,8 @@ use std::time::Duration;
 use fixture::{group, metric, value};
 use jiff::Timestamp;
 use serde_json::Value;
-use setpoint::observation::Measurement;
-use setpoint::policy::MetricKind;
+use setpoint::observation::{GroupStatus, Measurement, Suspended};
+use setpoint::policy::{Capacity, MetricKind, Mode, Policy};
 use setpoint::status::Snapshot;
 use site::{Answer, HOSTILE, Site, fleet, named, seen};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -212,6 +212,70 @@ async fn the_list_has_every_policy_in_short() {
         assert_eq!(of(name)["troubles"][0]["kind"], trouble, "{name}");
     }
     assert_eq!((&of("fresh")["decision"], &of("fresh")["troubles"]), (&Value::Null, &Value::Array(Vec::new())));
+}
+
+#[tokio::test]
+async fn each_policy_has_its_conditions_in_the_words_of_kubernetes() {
+    let site = Site::open(fleet()).await;
+    let kinds = ["AbleToScale", "ScalingActive", "ScalingLimited", "SignalsValid", "ScaleInAllowed"];
+    let check = async |name: &str, expected: [(&str, &str); 5]| {
+        let policy = site.get(&format!("/api/v1/policies/{name}")).await.json();
+        let conditions = policy["conditions"].as_array().unwrap();
+        let found: Vec<_> =
+            conditions.iter().map(|c| ["type", "status", "reason"].map(|k| c[k].as_str().unwrap())).collect();
+        let expected: Vec<_> =
+            kinds.iter().zip(expected).map(|(kind, (status, reason))| [kind, status, reason]).collect();
+        assert_eq!(found, expected, "{name}: {}", policy["conditions"]);
+        assert!(conditions.iter().all(|condition| condition["message"].as_str().unwrap().len() > 5), "{name}");
+    };
+    let (ready, active) = (("True", "Ready"), ("True", "ValidMetricFound"));
+    let (free, valid) = (("False", "WithinLimits"), ("True", "AllMetricsValid"));
+    check("web", [ready, active, free, valid, ("True", "NothingObjects")]).await;
+    let blind = [ready, ("False", "NoValidMetric"), free, ("False", "MetricInvalid"), ("False", "SignalsInvalid")];
+    for name in ["empty", "nan", "twins", "old"] {
+        check(name, blind).await;
+    }
+    let lost = ("False", "GroupUnknown");
+    check("lost", [lost, ("Unknown", "GroupUnknown"), free, ("False", "MetricInvalid"), lost]).await;
+    check("contested", [("False", "Contested"), active, free, valid, ("True", "NothingObjects")]).await;
+    check("refused", [("False", "Refused"), active, free, valid, ("True", "NothingObjects")]).await;
+    check("fresh", [("Unknown", "NotEvaluated"); 5]).await;
+    check("faulty", [("Unknown", "NotEvaluated"); 5]).await;
+}
+
+#[tokio::test]
+async fn what_objects_to_a_scale_in_is_told_before_there_is_one() {
+    let limits = |name: &str, observe| {
+        let mode = if observe { Mode::Observe } else { Mode::ScaleOutOnly };
+        Policy { mode, max: Capacity::new(5), ..named(name) }
+    };
+    let troubled = GroupStatus {
+        pending: Capacity::new(2),
+        healthy: Capacity::new(3),
+        refreshing: true,
+        suspended: Suspended { launch: true, terminate: true },
+        ..group(4)
+    };
+    let mut snapshot = fleet();
+    for status in [
+        seen(&limits("troubled", false), &[value(0.9)], Some(troubled), snapshot.started),
+        seen(&limits("observing", true), &[value(0.9)], Some(group(4)), snapshot.started),
+    ] {
+        snapshot.policies.insert(status.name.clone(), Arc::new(status));
+    }
+    let site = Site::open(snapshot).await;
+    let said = async |name: &str, place: usize| {
+        let condition = site.get(&format!("/api/v1/policies/{name}")).await.json()["conditions"][place].clone();
+        (condition["reason"].as_str().unwrap().to_owned(), condition["message"].as_str().unwrap().to_owned())
+    };
+    let (reason, message) = said("troubled", 4).await;
+    assert_eq!(reason, "ScaleOutOnly");
+    for part in ["may only scale out", "2 are on their way", "instance refresh", "Terminate process", "3 of 4"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert_eq!(said("troubled", 0).await.0, "LaunchSuspended");
+    assert_eq!(said("observing", 0).await.0, "Observing");
+    assert_eq!(said("observing", 2).await.0, "AtMaximum");
 }
 
 #[tokio::test]

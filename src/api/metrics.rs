@@ -22,6 +22,8 @@ use crate::status::{PolicyStatus, Snapshot};
 /// The text format that every Prometheus, every agent and `promtool check metrics` reads.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The daemon's own metrics, for Prometheus to scrape.
+#[utoipa::path(get, path = "/metrics", tag = "own", responses((status = OK, body = String)))]
 pub(super) async fn expose(State(view): State<View>) -> Response {
     let mut registry = Registry::with_prefix("setpoint");
     registry.register_collector(Box::new(Scrape(view.snapshot())));

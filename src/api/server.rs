@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::access::Transport;
+use super::events::Leave;
 use super::settings::Settings;
 use super::tls::Handshake;
 use super::{View, router, socket, tokens};
@@ -159,8 +160,12 @@ where
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER);
     let router = TowerToHyperService::new(router);
+    // Answers without an end, such as events, hear from it that they must come to one.
+    let (leaving, leave) = watch::channel(());
+    let leave = Leave(leave);
     let answer = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(transport);
+        request.extensions_mut().insert(leave.clone());
         router.call(request)
     });
     let connection = http.serve_connection(TokioIo::new(stream), answer);
@@ -170,6 +175,7 @@ where
         _ = ended.changed() => {}
         () = sleep(LIFETIME) => {}
     }
+    drop(leaving);
     connection.as_mut().graceful_shutdown();
     let _ = timeout(FAREWELL, connection).await;
 }

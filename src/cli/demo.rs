@@ -49,7 +49,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let daemon = tokio::spawn(daemon.run(received, Box::new(move || Ok(config.clone()))));
     let (stop, mut stopped) = watch::channel(false);
     let stopped = async move { drop(stopped.wait_for(|stop| *stop).await) };
-    let server = tokio::spawn(server.serve(View { reader: board.reader(), clock }, stopped));
+    let server = tokio::spawn(server.serve(View::new(board.reader(), commands.clone(), clock), stopped));
 
     println!("A ticket sale, {SPEED} times as fast as life: 90 seconds here are 22 minutes there.");
     println!("Status page: http://{address}/");

@@ -35,10 +35,10 @@ pub(super) async fn run(file: PathBuf, log_format: LogFormat) -> anyhow::Result<
     tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), config = %file.display(), policies,
         listen = %server.address()?, "setpoint is running");
     let (commands, received) = mpsc::channel(COMMANDS);
-    tokio::spawn(forward_signals(commands)?);
+    tokio::spawn(forward_signals(commands.clone())?);
     let (stop, mut stopped) = watch::channel(false);
     let stopped = async move { drop(stopped.wait_for(|stop| *stop).await) };
-    let server = tokio::spawn(server.serve(View { reader: board.reader(), clock }, stopped));
+    let server = tokio::spawn(server.serve(View::new(board.reader(), commands, clock), stopped));
     Box::pin(daemon.run(received, Box::new(move || load(&file)))).await;
     stop.send_replace(true);
     server.await.context("the HTTP server failed")?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::boot::BootTimes;
 use super::curve::Curve;
@@ -189,7 +190,7 @@ fn memory_of_events(policy: &Policy) -> Duration {
 }
 
 /// What became of a decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "outcome", content = "rejection", rename_all = "kebab-case")]
 pub enum Outcome {
     /// AWS accepted it.
@@ -215,7 +216,7 @@ impl Outcome {
 }
 
 /// Why AWS refused a decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rejection {
     /// The capacity is outside the group's bounds, or the request is malformed.

@@ -12,11 +12,12 @@ use setpoint::api::{Server, Settings, View};
 use setpoint::clock::Clock;
 use setpoint::control::{ControllerState, Decision, Outcome, Rejection, evaluate};
 use setpoint::observation::{Failure, GroupStatus, Measurement, Observation, Rivals};
+use setpoint::order::{Command, Receipt};
 use setpoint::policy::{Capacity, MetricKind, Policy};
 use setpoint::status::{Action, Board, LaneStatus, PolicyStatus, Snapshot};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
@@ -45,7 +46,10 @@ impl Site {
         let board = Board::new(snapshot);
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async { drop(stopped.await) };
-        let server = tokio::spawn(server.serve(View { reader: board.reader(), clock: Clock::WALL }, stopped));
+        let (commands, received) = mpsc::channel(4);
+        tokio::spawn(obey(board.clone(), received));
+        let view = View::new(board.reader(), commands, Clock::WALL);
+        let server = tokio::spawn(server.serve(view, stopped));
         Self { address, board, stop: Some(stop), server }
     }
 
@@ -77,10 +81,29 @@ impl Site {
     }
 }
 
+/// Stands in for the daemon: checks orders as it does, and shows those that stand.
+async fn obey(board: Board, mut commands: mpsc::Receiver<Command>) {
+    while let Some(command) = commands.recv().await {
+        // Whoever asked may have gone.
+        match command {
+            Command::Order(order, answer) => {
+                let checked = order.check();
+                if checked.is_ok() {
+                    board.publish(|snapshot| Arc::make_mut(&mut snapshot.orders).take(order));
+                }
+                let _ = answer.send(checked.map(|()| Receipt { not_kept_because: None }));
+            }
+            Command::Reload(answer) => _ = answer.send(Err("setpoint.toml:3:1: it is wrong".into())),
+            Command::Stop => return,
+        }
+    }
+}
+
 /// Sends one request on a connection of its own.
 pub async fn send(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &str, body: &str) -> Option<Answer> {
     // A server that refuses early may close before all is written.
-    let _ = stream.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes()).await;
+    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    let _ = stream.write_all(format!("{head}{length}Connection: close\r\n\r\n{body}").as_bytes()).await;
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes).await;
     Answer::parse(std::str::from_utf8(&bytes).unwrap())
