@@ -18,6 +18,7 @@ use setpoint::policy::{MetricKind, Policy};
 use setpoint::simulation::{World, WorldServer};
 use setpoint::status::{Board, PolicyStatus, Snapshot};
 use tokio::process::Command;
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 const DEMO: &str = include_str!("../config/demo.toml");
@@ -36,8 +37,12 @@ async fn explained(arguments: &[&str]) -> String {
 
 /// What `setpoint explain` says where it fails.
 async fn refused(arguments: &[&str]) -> String {
+    failed(1, arguments).await
+}
+
+async fn failed(code: i32, arguments: &[&str]) -> String {
     let output = setpoint(&[&["explain"], arguments].concat()).await;
-    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{output:?}");
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(code), &b""[..]), "{output:?}");
     String::from_utf8(output.stderr).expect("text")
 }
 
@@ -52,7 +57,7 @@ async fn open() -> String {
     }
     let server = Server::bind(&Settings::loopback(0)).await.expect("loopback");
     let url = format!("http://{}", server.address().expect("an address"));
-    let view = View { reader: Board::new(snapshot).reader(), clock: Clock::WALL };
+    let view = View::new(Board::new(snapshot).reader(), mpsc::channel(1).0, Clock::WALL);
     tokio::spawn(server.serve(view, std::future::pending()));
     url
 }
@@ -127,11 +132,9 @@ async fn an_error_says_what_to_do() {
     assert!(refused(&["../web", "--url", &url]).await.contains("it has: fresh, web"));
     let says = refused(&["fresh", "--url", &url]).await;
     assert_eq!(says, "setpoint: fresh can't be explained: this policy has not been evaluated yet; it is every 15 s\n");
-    let says = refused(&["web", "--url", "http://127.0.0.1:1"]).await;
-    assert!(
-        says.contains("no daemon answers at http://127.0.0.1:1/; start one with `setpoint run`, or say with --url")
-    );
-    let says = refused(&["web", "--url", "https://127.0.0.1:1"]).await;
+    let says = failed(69, &["web", "--url", "http://127.0.0.1:1"]).await;
+    assert!(says.contains("no daemon answers at http://127.0.0.1:1/; start one with `setpoint run`, or say with --"));
+    let says = refused(&["web", "--url", "ftp://127.0.0.1:1"]).await;
     assert!(says.contains("expected one such as http://127.0.0.1:9480"), "{says}");
 }
 

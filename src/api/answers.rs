@@ -68,7 +68,7 @@ pub(super) struct Summary {
 
 /// One policy with its last evaluation, from top to bottom.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Detail {
+pub(super) struct Policy {
     name: Arc<str>,
     asg: Arc<str>,
     region: Option<Arc<str>>,
@@ -201,7 +201,7 @@ impl Summary {
     }
 }
 
-impl Detail {
+impl Policy {
     pub fn new(policy: &PolicyStatus, orders: &Standing, now: Timestamp) -> Self {
         let said = |evaluation: &Evaluation| {
             let reasons = evaluation.reasons.iter();

@@ -70,7 +70,7 @@ pub(super) fn conditions(policy: &PolicyStatus, orders: &Standing, now: Timestam
     };
     let seen = Seen { policy, evaluation, orders, now };
     vec![
-        unless(Kind::AbleToScale, seen.hindrances(), ("Ready", "the desired capacity can be set")),
+        unless(Kind::AbleToScale, &seen.hindrances(), ("Ready", "the desired capacity can be set")),
         seen.active(),
         match seen.limits().next() {
             Some((reason, message)) => Condition { kind: Kind::ScalingLimited, status: Truth::True, reason, message },
@@ -81,13 +81,13 @@ pub(super) fn conditions(policy: &PolicyStatus, orders: &Standing, now: Timestam
                 message: "no bound and no step limit holds the recommendation back".into(),
             },
         },
-        unless(Kind::SignalsValid, seen.invalid(), ("AllMetricsValid", "every metric has a valid value")),
-        unless(Kind::ScaleInAllowed, seen.vetoes(), ("NothingObjects", "nothing speaks against a scale-in")),
+        unless(Kind::SignalsValid, &seen.invalid(), ("AllMetricsValid", "every metric has a valid value")),
+        unless(Kind::ScaleInAllowed, &seen.vetoes(), ("NothingObjects", "nothing speaks against a scale-in")),
     ]
 }
 
 /// True with `otherwise`, unless something speaks against it: the first word, and every sentence.
-fn unless(kind: Kind, against: Vec<Why>, otherwise: (&'static str, &str)) -> Condition {
+fn unless(kind: Kind, against: &[Why], otherwise: (&'static str, &str)) -> Condition {
     let Some((reason, _)) = against.first() else {
         let (reason, message) = otherwise;
         return Condition { kind, status: Truth::True, reason, message: message.into() };

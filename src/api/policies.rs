@@ -9,7 +9,7 @@ use axum::http::header::{ACCEPT, HeaderMap};
 use axum::http::request::Parts;
 use axum::response::Response;
 
-use super::answers::{Detail, Explained, List, Status};
+use super::answers::{Explained, List, Policy, Status};
 use super::problem::Problem;
 use super::{View, tagged};
 use crate::control::Subject;
@@ -36,14 +36,14 @@ pub(super) async fn list(State(view): State<View>, headers: HeaderMap) -> Respon
 /// One policy with its last evaluation, from top to bottom.
 #[utoipa::path(get, path = "/api/v1/policies/{name}", tag = "read", params(("name", Path, description = "The policy.")),
     responses(
-        (status = OK, body = Detail, headers(("ETag", description = "Changes with the answer."))),
+        (status = OK, body = Policy, headers(("ETag", description = "Changes with the answer."))),
         (status = NOT_MODIFIED, description = "It is what If-None-Match says."),
         (status = NOT_FOUND, body = Problem, content_type = "application/problem+json", description = "No such policy."),
     )
 )]
 pub(super) async fn one(State(view): State<View>, Named(policy): Named, headers: HeaderMap) -> Response {
     let orders = view.reader.borrow().orders.clone();
-    tagged::json(&headers, &Detail::new(&policy, &orders, view.clock.now()))
+    tagged::json(&headers, &Policy::new(&policy, &orders, view.clock.now()))
 }
 
 /// Why the policy decided as it did last: as text where the request names text/plain before JSON.
