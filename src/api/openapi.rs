@@ -93,6 +93,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_order_has_a_body() {
+        let document = document();
+        for (path, item) in &document.paths.paths {
+            assert!(item.post.as_ref().is_none_or(|operation| operation.request_body.is_some()), "{path}");
+        }
+    }
+
+    #[test]
     fn every_reference_leads_to_a_schema() {
         let document: serde_json::Value = serde_json::from_str(&document().to_json().unwrap()).unwrap();
         let text = document.to_string();

@@ -18,7 +18,7 @@ use super::View;
 use super::policies::Named;
 use super::problem::Problem;
 use super::tokens::Caller;
-use crate::order::{Author, Command, Order, Override, Pause, Receipt, Refusal, Scope};
+use crate::order::{Author, Command, LONGEST_REASON, Order, Override, Pause, Receipt, Refusal, Scope};
 use crate::policy::Capacity;
 
 /// A pause or an override that is needed for longer belongs into the configuration.
@@ -37,9 +37,11 @@ pub(super) struct PauseRequest {
     /// When it ends by itself: a moment (RFC 3339), or a time from now such as 90m or 3h; within 30 days.
     #[schema(example = "3h")]
     expires: String,
-    /// Why, which the journal keeps.
+    /// Why, which the journal keeps: one line.
+    #[schema(min_length = 1, max_length = 500)]
     reason: String,
     /// On whose behalf, beside whoever the token or the socket says.
+    #[schema(max_length = 60)]
     author: Option<String>,
 }
 
@@ -56,9 +58,11 @@ pub(super) struct OverrideRequest {
     /// When it ends by itself: a moment (RFC 3339), or a time from now such as 90m or 3h; within 30 days.
     #[schema(example = "3h")]
     expires: String,
-    /// Why, which the journal keeps.
+    /// Why, which the journal keeps: one line.
+    #[schema(min_length = 1, max_length = 500)]
     reason: String,
     /// On whose behalf, beside whoever the token or the socket says.
+    #[schema(max_length = 60)]
     author: Option<String>,
 }
 
@@ -66,9 +70,11 @@ pub(super) struct OverrideRequest {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReasonRequest {
-    /// Why, which the journal keeps.
+    /// Why, which the journal keeps: one line.
+    #[schema(min_length = 1, max_length = 500)]
     reason: String,
     /// On whose behalf, beside whoever the token or the socket says.
+    #[schema(max_length = 60)]
     author: Option<String>,
 }
 
@@ -91,8 +97,8 @@ pub(super) struct Reloaded {
 }
 
 /// Pauses a policy until it is resumed or the pause expires.
-#[utoipa::path(post, path = "/api/v1/policies/{name}/pause", tag = "operate",
-    params(("name", Path, description = "The policy.")), responses((status = OK, body = Accepted)))]
+#[utoipa::path(post, path = "/api/v1/policies/{name}/pause", tag = "operate", request_body = PauseRequest,
+    params(("name" = String, Path, description = "The policy.")), responses((status = OK, body = Accepted)))]
 pub(super) async fn pause(
     State(view): State<View>,
     Extension(caller): Extension<Caller>,
@@ -104,8 +110,8 @@ pub(super) async fn pause(
 }
 
 /// Ends the pause of a policy. There need be none.
-#[utoipa::path(post, path = "/api/v1/policies/{name}/resume", tag = "operate",
-    params(("name", Path, description = "The policy.")), responses((status = OK, body = Accepted)))]
+#[utoipa::path(post, path = "/api/v1/policies/{name}/resume", tag = "operate", request_body = ReasonRequest,
+    params(("name" = String, Path, description = "The policy.")), responses((status = OK, body = Accepted)))]
 pub(super) async fn resume(
     State(view): State<View>,
     Extension(caller): Extension<Caller>,
@@ -117,8 +123,8 @@ pub(super) async fn resume(
 }
 
 /// Sets a floor, a cap or both for a policy until it is released or the override expires.
-#[utoipa::path(post, path = "/api/v1/policies/{name}/override", tag = "operate",
-    params(("name", Path, description = "The policy.")), responses((status = OK, body = Accepted)))]
+#[utoipa::path(post, path = "/api/v1/policies/{name}/override", tag = "operate", request_body = OverrideRequest,
+    params(("name" = String, Path, description = "The policy.")), responses((status = OK, body = Accepted)))]
 pub(super) async fn overrule(
     State(view): State<View>,
     Extension(caller): Extension<Caller>,
@@ -139,8 +145,8 @@ pub(super) async fn overrule(
 }
 
 /// Ends the override of a policy. There need be none.
-#[utoipa::path(post, path = "/api/v1/policies/{name}/release", tag = "operate",
-    params(("name", Path, description = "The policy.")), responses((status = OK, body = Accepted)))]
+#[utoipa::path(post, path = "/api/v1/policies/{name}/release", tag = "operate", request_body = ReasonRequest,
+    params(("name" = String, Path, description = "The policy.")), responses((status = OK, body = Accepted)))]
 pub(super) async fn release(
     State(view): State<View>,
     Extension(caller): Extension<Caller>,
@@ -152,7 +158,7 @@ pub(super) async fn release(
 }
 
 /// Pauses every policy, those of later configurations as well.
-#[utoipa::path(post, path = "/api/v1/freeze", tag = "operate", responses((status = OK, body = Accepted)))]
+#[utoipa::path(post, path = "/api/v1/freeze", tag = "operate", request_body = PauseRequest, responses((status = OK, body = Accepted)))]
 pub(super) async fn freeze(
     State(view): State<View>,
     Extension(caller): Extension<Caller>,
@@ -163,7 +169,7 @@ pub(super) async fn freeze(
 }
 
 /// Ends the freeze. Pauses of single policies stay.
-#[utoipa::path(post, path = "/api/v1/unfreeze", tag = "operate", responses((status = OK, body = Accepted)))]
+#[utoipa::path(post, path = "/api/v1/unfreeze", tag = "operate", request_body = ReasonRequest, responses((status = OK, body = Accepted)))]
 pub(super) async fn unfreeze(
     State(view): State<View>,
     Extension(caller): Extension<Caller>,
@@ -174,7 +180,7 @@ pub(super) async fn unfreeze(
 }
 
 /// Reads the configuration again and puts it in force, all or nothing.
-#[utoipa::path(post, path = "/api/v1/reload", tag = "operate", responses((status = OK, body = Reloaded)))]
+#[utoipa::path(post, path = "/api/v1/reload", tag = "operate", request_body = ReasonRequest, responses((status = OK, body = Reloaded)))]
 pub(super) async fn reload(
     State(view): State<View>,
     Extension(caller): Extension<Caller>,
@@ -227,6 +233,9 @@ fn sign(caller: &Caller, author: Option<&str>, reason: String) -> Result<Author,
     // Both go to logs and terminals.
     if reason.chars().chain(author.unwrap_or_default().chars()).any(char::is_control) {
         return Err(unprocessable("reason and author are one line each, expected no control characters"));
+    }
+    if reason.trim().is_empty() || reason.chars().count() > LONGEST_REASON {
+        return Err(unprocessable(Refusal::Unexplained.to_string()));
     }
     let by = match author.map(str::trim).filter(|author| !author.is_empty()) {
         Some(author) if author.chars().count() > LONGEST_NAME => {
@@ -302,6 +311,8 @@ mod tests {
         check(Some("alice"), Some("alice (ci)"));
         check(Some("alice\nbob"), None);
         check(Some(&"a".repeat(61)), None);
-        assert!(sign(&caller, None, "a\u{1b}[31m".into()).is_err());
+        for reason in ["", " ", "a\u{1b}[31m", &"a".repeat(501)] {
+            assert!(sign(&caller, None, reason.into()).is_err(), "{reason:?}");
+        }
     }
 }

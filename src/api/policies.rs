@@ -34,7 +34,7 @@ pub(super) async fn list(State(view): State<View>, headers: HeaderMap) -> Respon
 }
 
 /// One policy with its last evaluation, from top to bottom.
-#[utoipa::path(get, path = "/api/v1/policies/{name}", tag = "read", params(("name", Path, description = "The policy.")),
+#[utoipa::path(get, path = "/api/v1/policies/{name}", tag = "read", params(("name" = String, Path, description = "The policy.")),
     responses(
         (status = OK, body = Policy, headers(("ETag", description = "Changes with the answer."))),
         (status = NOT_MODIFIED, description = "It is what If-None-Match says."),
@@ -48,7 +48,7 @@ pub(super) async fn one(State(view): State<View>, Named(policy): Named, headers:
 
 /// Why the policy decided as it did last: as text where the request names text/plain before JSON.
 #[utoipa::path(get, path = "/api/v1/policies/{name}/explain", tag = "read",
-    params(("name", Path, description = "The policy.")),
+    params(("name" = String, Path, description = "The policy.")),
     responses(
         (status = OK, content((Explained = "application/json"), (String = "text/plain")),
             headers(("ETag", description = "Of JSON only: changes with the answer."))),
