@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::reason::Reason;
 use crate::observation::{Observation, optional_seconds};
@@ -18,7 +18,7 @@ pub const STAGES: usize = 10;
 pub const MAX_REASONS: usize = 4 * MAX_METRICS;
 
 /// What to do with the desired capacity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
 pub enum Decision {
     /// Set it.
