@@ -10,14 +10,13 @@ use std::time::Duration;
 use fixture::{group, metric, policy};
 use jiff::Timestamp;
 use serde_json::Value;
-use setpoint::api;
+use setpoint::api::{Server, Settings, View};
 use setpoint::clock::Clock;
 use setpoint::control::{ControllerState, evaluate};
 use setpoint::observation::{Measurement, Observation};
 use setpoint::policy::{MetricKind, Policy};
 use setpoint::simulation::{World, WorldServer};
 use setpoint::status::{Board, PolicyStatus, Snapshot};
-use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
@@ -51,9 +50,10 @@ async fn open() -> String {
     for status in [evaluated(&rules), PolicyStatus::new(&fresh)] {
         snapshot.policies.insert(status.name.clone(), Arc::new(status));
     }
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    tokio::spawn(api::serve(listener, Board::new(snapshot).reader(), Clock::WALL, std::future::pending()));
+    let server = Server::bind(&Settings::loopback(0)).await.expect("loopback");
+    let url = format!("http://{}", server.address().expect("an address"));
+    let view = View { reader: Board::new(snapshot).reader(), clock: Clock::WALL };
+    tokio::spawn(server.serve(view, std::future::pending()));
     url
 }
 

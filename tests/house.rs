@@ -20,7 +20,8 @@ const ROOMS: &[(&str, &str)] = &[
     // Of the rooms that act, only the settings, which are plain data.
     (
         "config",
-        "policy metric::prometheus metric::MAX_WINDOW target::Settings target::AssumeRole api::Settings journal::Settings",
+        "policy metric::prometheus metric::MAX_WINDOW target::Settings target::AssumeRole \
+         api::Settings api::Tls api::Token api::Role journal::Settings",
     ),
     ("api", "policy observation order control status clock journal::Reader journal::Query journal::ReadError"),
     ("daemon", "policy observation order control metric target journal status config clock telemetry simulation"),

@@ -13,7 +13,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::{View, problem, words};
+use super::problem::Problem;
+use super::{View, words};
 use crate::observation::{GroupStatus, Measurement};
 use crate::policy::{Capacity, Mode};
 use crate::status::{PolicyStatus, Snapshot};
@@ -27,7 +28,7 @@ pub(super) async fn expose(State(view): State<View>) -> Response {
     let mut page = String::new();
     match encode_registry(&mut page, &registry) {
         Ok(()) => ([(CONTENT_TYPE, TEXT)], page).into_response(),
-        Err(_) => problem::response(StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be written"),
+        Err(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be written").into_response(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! HTTP on loopback: the status page, health, own metrics and the read-only API.
+//! HTTP: the status page, health, own metrics and the API.
 //!
 //! It reads the snapshot that the daemon publishes and holds nothing that acts.
 
@@ -8,15 +8,19 @@ mod page;
 mod policies;
 mod problem;
 mod server;
+mod settings;
+mod socket;
+mod tls;
+mod tokens;
 mod words;
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::watch;
@@ -24,20 +28,16 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::status::Snapshot;
 
-pub use server::serve;
-
-/// Where the API listens.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
-    /// A loopback address.
-    pub listen: SocketAddr,
-}
+pub use server::{BindError, Server};
+pub use settings::{Role, Settings, Tls, Token};
 
 /// What every handler may look at.
 #[derive(Clone)]
-struct View {
-    reader: watch::Receiver<Snapshot>,
-    clock: Clock,
+pub struct View {
+    /// What the daemon publishes.
+    pub reader: watch::Receiver<Snapshot>,
+    /// The daemon's clock.
+    pub clock: Clock,
 }
 
 impl View {
@@ -48,7 +48,7 @@ impl View {
 }
 
 /// All routes, with the checks that every request passes first.
-pub fn router(reader: watch::Receiver<Snapshot>, clock: Clock) -> Router {
+fn router(view: View, settings: Arc<Settings>) -> Router {
     Router::new()
         .route("/", get(page::index))
         .route("/style.css", get(page::style))
@@ -61,8 +61,8 @@ pub fn router(reader: watch::Receiver<Snapshot>, clock: Clock) -> Router {
         .route("/api/v1/policies/{name}/explain", get(policies::explain))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(from_fn(access::check))
-        .with_state(View { reader, clock })
+        .layer(from_fn_with_state(settings, access::check))
+        .with_state(view)
 }
 
 /// Alive: this process answers.

@@ -11,7 +11,8 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{View, problem, words};
+use super::problem::Problem;
+use super::{View, words};
 use crate::control::{Evaluation, Subject};
 use crate::status::{MetricStatus, PolicyStatus};
 
@@ -55,7 +56,7 @@ pub(super) async fn explain(
     let Some(evaluation) = &policy.evaluation else {
         let why = policy.because.as_deref().unwrap_or("this policy has not been evaluated yet");
         let detail = format!("{why}; it is every {} s", policy.interval.as_secs_f64());
-        return problem::response(StatusCode::SERVICE_UNAVAILABLE, &detail);
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response();
     };
     if wants_text(&headers) {
         let explanation = evaluation.explanation(policy.metrics.iter().map(subject), policy.group_detail.as_deref());
@@ -69,7 +70,7 @@ fn named(view: &View, name: Result<Path<String>, PathRejection>) -> Option<Arc<P
 }
 
 fn nobody() -> Response {
-    problem::response(StatusCode::NOT_FOUND, "no policy has this name; /api/v1/policies lists them")
+    Problem::new(StatusCode::NOT_FOUND, "no policy has this name; /api/v1/policies lists them").into_response()
 }
 
 /// Whether plain text is named before JSON.

@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::check::EX_CONFIG;
-use crate::api;
+use crate::api::{Server, View};
 use crate::clock::Clock;
 use crate::config::{self, Config, Findings};
 use crate::daemon::{Command, Daemon};
@@ -28,23 +27,21 @@ pub(super) async fn run(file: PathBuf, log_format: LogFormat) -> anyhow::Result<
             return Ok(ExitCode::from(EX_CONFIG));
         }
     };
-    let listen = config.http.listen;
-    let listener =
-        TcpListener::bind(listen).await.with_context(|| format!("can't listen on {listen} (http.listen)"))?;
+    let server = Server::bind(&config.http).await?;
     let clock = Clock::WALL;
     let board = Board::new(Snapshot::new(file.display().to_string(), clock.now()));
     let policies = config.policies.len();
     let daemon = Daemon::start(config, clock, board.clone(), None).await?;
     tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), config = %file.display(), policies,
-        listen = %listener.local_addr()?, "setpoint is running");
+        listen = %server.address()?, "setpoint is running");
     let (commands, received) = mpsc::channel(COMMANDS);
     tokio::spawn(forward_signals(commands)?);
     let (stop, mut stopped) = watch::channel(false);
     let stopped = async move { drop(stopped.wait_for(|stop| *stop).await) };
-    let server = tokio::spawn(api::serve(listener, board.reader(), clock, stopped));
+    let server = tokio::spawn(server.serve(View { reader: board.reader(), clock }, stopped));
     Box::pin(daemon.run(received, Box::new(move || load(&file)))).await;
     stop.send_replace(true);
-    server.await.context("the HTTP server failed")??;
+    server.await.context("the HTTP server failed")?;
     tracing::info!(event = "stopped", "setpoint has stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -29,8 +29,8 @@ pub enum StartError {
     /// A metric source can't be set up.
     #[error("can't set up the metric sources")]
     Source(#[from] SourceError),
-    /// The address of the API was changed.
-    #[error("http.listen can't change while Setpoint runs, expected the same or a restart")]
+    /// Where the API listens, or who may ask, was changed.
+    #[error("[http] can't change while Setpoint runs, expected the same or a restart")]
     Listen,
     /// The Auto Scaling client can't be set up.
     #[error("can't set up the Auto Scaling client")]

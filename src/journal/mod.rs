@@ -35,7 +35,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { directory: None, retention: Duration::from_hours(30 * 24), max_size: 256 << 20 }
+        Self { directory: None, retention: Duration::from_hours(30 * 24), max_size: 256_000_000 }
     }
 }
 
