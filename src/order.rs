@@ -258,6 +258,17 @@ impl Standing {
         }
     }
 
+    /// Adds the orders that stood before the start, as far as none of these has taken their place.
+    pub fn resume(&mut self, kept: Standing) {
+        self.freeze = self.freeze.take().or(kept.freeze);
+        for (policy, pause) in kept.pauses {
+            self.pauses.entry(policy).or_insert(pause);
+        }
+        for (policy, bounds) in kept.overrides {
+            self.overrides.entry(policy).or_insert(bounds);
+        }
+    }
+
     /// In which directions `policy` must not be scaled at `now`.
     pub fn stops(&self, policy: &str, now: Timestamp) -> PerDirection<bool> {
         let pauses = [self.freeze.as_ref(), self.pauses.get(policy)].into_iter().flatten();

@@ -23,7 +23,7 @@ const ROOMS: &[(&str, &str)] = &[
         "policy metric::prometheus metric::MAX_WINDOW target::Settings target::AssumeRole \
          api::Settings api::Tls api::Token api::Role journal::Settings",
     ),
-    ("api", "policy observation order control status clock journal::Reader journal::Query journal::ReadError"),
+    ("api", "policy observation order control status clock journal"),
     ("daemon", "policy observation order control metric target journal status config clock telemetry simulation"),
     (
         "cli",

@@ -3,6 +3,7 @@
 //! It reads the snapshot that the daemon publishes and holds nothing that acts.
 
 mod access;
+mod history;
 mod metrics;
 mod page;
 mod policies;
@@ -26,6 +27,7 @@ use axum::routing::get;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::journal::Reader;
 use crate::status::Snapshot;
 
 pub use server::{BindError, Server};
@@ -36,6 +38,8 @@ pub use settings::{Role, Settings, Tls, Token};
 pub struct View {
     /// What the daemon publishes.
     pub reader: watch::Receiver<Snapshot>,
+    /// What happened, as far as the journal has kept it.
+    pub history: Reader,
     /// The daemon's clock.
     pub clock: Clock,
 }
@@ -59,6 +63,8 @@ fn router(view: View, settings: Arc<Settings>) -> Router {
         .route("/api/v1/policies", get(policies::list))
         .route("/api/v1/policies/{name}", get(policies::one))
         .route("/api/v1/policies/{name}/explain", get(policies::explain))
+        .route("/api/v1/policies/{name}/decisions", get(history::of_policy))
+        .route("/api/v1/decisions", get(history::of_all))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(settings, access::check))

@@ -28,6 +28,8 @@ pub(super) async fn status(State(view): State<View>) -> Json<Value> {
         "started": snapshot.started,
         "configuration": snapshot.configuration,
         "lanes": snapshot.lanes,
+        "journal": snapshot.journal,
+        "orders": *snapshot.orders,
         "policies": snapshot.policies.len(),
     }))
 }
@@ -65,11 +67,11 @@ pub(super) async fn explain(
     Json(explained(&policy, evaluation)).into_response()
 }
 
-fn named(view: &View, name: Result<Path<String>, PathRejection>) -> Option<Arc<PolicyStatus>> {
+pub(super) fn named(view: &View, name: Result<Path<String>, PathRejection>) -> Option<Arc<PolicyStatus>> {
     name.ok().and_then(|Path(name)| view.reader.borrow().policies.get(name.as_str()).cloned())
 }
 
-fn nobody() -> Response {
+pub(super) fn nobody() -> Response {
     Problem::new(StatusCode::NOT_FOUND, "no policy has this name; /api/v1/policies lists them").into_response()
 }
 

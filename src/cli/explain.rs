@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) async fn run(name: &str, url: &Url, json: bool) -> anyhow::Result<ExitCode> {
     let daemon = Daemon::at(url)?;
     let accept = if json { "application/json" } else { "text/plain" };
-    let (status, body) = daemon.get(&["api", "v1", "policies", name, "explain"], accept).await?;
+    let (status, body) = daemon.get(&["api", "v1", "policies", name, "explain"], &[], accept).await?;
     match status {
         StatusCode::OK => {
             // Whoever reads may stop reading.
@@ -29,7 +29,7 @@ pub(super) async fn run(name: &str, url: &Url, json: bool) -> anyhow::Result<Exi
 }
 
 /// A daemon that answers on loopback.
-struct Daemon<'a> {
+pub(super) struct Daemon<'a> {
     url: &'a Url,
     client: Client,
 }
@@ -50,7 +50,7 @@ struct Named {
 }
 
 impl<'a> Daemon<'a> {
-    fn at(url: &'a Url) -> anyhow::Result<Self> {
+    pub(super) fn at(url: &'a Url) -> anyhow::Result<Self> {
         if url.cannot_be_a_base() || url.scheme() != "http" {
             bail!("{url} is no address of a daemon, expected one such as http://127.0.0.1:9480");
         }
@@ -60,14 +60,19 @@ impl<'a> Daemon<'a> {
         Ok(Self { url, client: client.build()? })
     }
 
-    async fn get(&self, path: &[&str], accept: &str) -> anyhow::Result<(StatusCode, String)> {
+    pub(super) async fn get(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        accept: &str,
+    ) -> anyhow::Result<(StatusCode, String)> {
         let mut url = self.url.clone();
         // Checked above: it can be a base.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
         let answer = async {
-            let answer = self.client.get(url).header(ACCEPT, accept).send().await?;
+            let answer = self.client.get(url).query(query).header(ACCEPT, accept).send().await?;
             Ok::<_, reqwest::Error>((answer.status(), answer.text().await?))
         };
         answer.await.map_err(reqwest::Error::without_url).with_context(|| {
@@ -77,8 +82,8 @@ impl<'a> Daemon<'a> {
     }
 
     /// That there is no policy `name`, and which there are.
-    async fn unknown(&self, name: &str) -> anyhow::Error {
-        let list = self.get(&["api", "v1", "policies"], "application/json").await;
+    pub(super) async fn unknown(&self, name: &str) -> anyhow::Error {
+        let list = self.get(&["api", "v1", "policies"], &[], "application/json").await;
         match list.map(|(_, body)| serde_json::from_str::<List>(&body)) {
             Err(error) => error,
             Ok(Err(_)) => anyhow!("{} answers, but not as a Setpoint daemon", self.url),
@@ -91,7 +96,7 @@ impl<'a> Daemon<'a> {
 }
 
 /// What the daemon says of a request that it could not fulfil.
-fn problem(body: &str) -> anyhow::Error {
+pub(super) fn problem(body: &str) -> anyhow::Error {
     match serde_json::from_str::<Problem>(body) {
         Ok(Problem { detail }) => anyhow!(detail),
         Err(_) => anyhow!("the answer is not one of a Setpoint daemon"),

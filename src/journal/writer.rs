@@ -145,6 +145,11 @@ impl Journal {
         matches!(self.status.borrow().health, Health::Failing { .. })
     }
 
+    /// Whether there is none, as configured.
+    pub fn is_off(&self) -> bool {
+        self.messages.is_none()
+    }
+
     /// Whoever reads while this writes.
     pub fn reader(&self) -> Reader {
         Reader::new(self.messages.as_ref().map(|_| self.shared.clone()))

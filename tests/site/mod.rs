@@ -11,6 +11,7 @@ use serde_json::Value;
 use setpoint::api::{Server, Settings, View};
 use setpoint::clock::Clock;
 use setpoint::control::{ControllerState, Decision, Outcome, Rejection, evaluate};
+use setpoint::journal::Reader;
 use setpoint::observation::{Failure, GroupStatus, Measurement, Observation, Rivals};
 use setpoint::policy::{Capacity, MetricKind, Policy};
 use setpoint::status::{Action, Board, LaneStatus, PolicyStatus, Snapshot};
@@ -45,7 +46,9 @@ impl Site {
         let board = Board::new(snapshot);
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async { drop(stopped.await) };
-        let server = tokio::spawn(server.serve(View { reader: board.reader(), clock: Clock::WALL }, stopped));
+        let server = tokio::spawn(
+            server.serve(View { reader: board.reader(), history: Reader::off(), clock: Clock::WALL }, stopped),
+        );
         Self { address, board, stop: Some(stop), server }
     }
 
