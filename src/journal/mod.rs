@@ -11,6 +11,9 @@ mod retention;
 mod store;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -17,9 +17,10 @@ pub(super) fn bytes(database: &Database) -> Result<u64, StoreError> {
     ages.iter()?.try_fold(0, |sum: u64, row| Ok(sum.saturating_add(row?.1.value())))
 }
 
-/// The most that entries may take: the file holds other things too, doubles when it grows, and reuses what was deleted.
+/// The most that entries may take: the file holds other things too, a copy of what a transaction changes, and half-empty
+/// pages, and it grows in large steps.
 pub(super) fn most(settings: &Settings) -> u64 {
-    settings.max_size / 2
+    settings.max_size / 4
 }
 
 /// Takes out the oldest entries that are too old or too many, a bounded number of them. Gives what `bytes` are left.

@@ -31,7 +31,7 @@ const ACTIONS_FOR: Duration = Duration::from_hours(25);
 const STATES_FOR: Duration = Duration::from_hours(7 * 24);
 
 /// Room in the file that an entry takes beside its own bytes.
-const OVERHEAD: u64 = 128;
+const OVERHEAD: usize = 128;
 
 /// What can go wrong with a transaction.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +98,8 @@ fn insert_entry(writing: &WriteTransaction, entry: &Entry) -> Result<u64, StoreE
     while entries.get((policy, at))?.is_some() {
         at += 1;
     }
-    let bytes = u64::try_from(value.len()).unwrap_or(u64::MAX).saturating_add(OVERHEAD);
+    // A page holds few of them and may be half empty.
+    let bytes = u64::try_from(value.len() + OVERHEAD).unwrap_or(u64::MAX).next_power_of_two();
     entries.insert((policy, at), &*value)?;
     ages.insert((at, policy), bytes)?;
     Ok(bytes)
