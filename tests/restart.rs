@@ -179,32 +179,6 @@ async fn without_a_journal_the_groups_own_activities_tell_of_the_cooldown() {
     a_cooldown_is_kept(None).await.stop().await;
 }
 
-/// The window that stood before the restart counts, so that a restart delays no scale-in either.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_short_restart_does_not_begin_the_watch_anew() {
-    let folder = folder();
-    let world = world(4, 390.0).await;
-    let text = CONFIGURATION.replace(r#"in = "1s", out = "0s""#, r#"in = "20s", out = "0s""#);
-    let trial = Trial::start(&world, Some(folder.path()), &text).await;
-    trial.until_it_says("is within tolerance").await;
-    let watched = Timestamp::now();
-    tokio::time::sleep(Duration::from_secs(8)).await;
-    trial.stop().await;
-    set_rate(&world, 90.0);
-    let trial = Trial::start(&world, Some(folder.path()), &text).await;
-    trial.until_it_says("no scale-in for another").await;
-    let status = trial.policy();
-    let reasons = status.evaluation.expect("an evaluation").reasons;
-    let remaining = reasons.iter().find_map(|stated| match &stated.reason {
-        setpoint::control::Reason::Vetoed { guard: setpoint::control::Guard::NotWarm { remaining } } => Some(*remaining),
-        _ => None,
-    });
-    let whole = watched + Duration::from_secs(20) - Timestamp::now();
-    println!("remaining {remaining:?}, {whole} since it was watched first");
-    assert!(remaining.is_some_and(|remaining| remaining < Duration::from_secs(13)), "{remaining:?}");
-    trial.stop().await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_survives_and_its_end_takes_effect() {
     let folder = folder();
@@ -253,7 +227,7 @@ async fn while_the_journal_fails_nothing_is_removed_and_all_else_goes_on() {
     std::fs::write(&state, "in the way").expect("a file");
     let trial = Trial::start(&world, Some(&state), &text).await;
     set_rate(&world, 390.0);
-    trial.until("scaled out", |status| status.last_action.is_some()).await;
+    trial.until("scaled out", |s| s.last_action.as_ref().is_some_and(|action| action.to.get() == 4)).await;
     let readiness = trial.board.reader().borrow().readiness(Timestamp::now());
     assert!(readiness.is_err_and(|why| why.starts_with("nothing is removed while the journal can't be written")));
     set_rate(&world, 90.0);
@@ -314,7 +288,8 @@ async fn an_intent_is_durable_before_the_call_and_counts_as_unknown_after_a_cras
         world.faults.auto_scaling = Some(Fault::only(slow, "SetDesiredCapacity"));
     });
     let patient = CONFIGURATION.replacen(r#"interval = "1s""#, r#"interval = "2m""#, 1);
-    let patient = patient.replace("region = \"us-east-1\"\ntimeout = \"900ms\"", "region = \"us-east-1\"\ntimeout = \"50s\"");
+    let patient =
+        patient.replace("region = \"us-east-1\"\ntimeout = \"900ms\"", "region = \"us-east-1\"\ntimeout = \"50s\"");
     let (mut child, _) = start_binary(&world, folder.path(), &patient);
     let called = async {
         while world.with(|world| world.calls().next().is_none()) {
@@ -355,7 +330,6 @@ async fn history_tells_of_a_daemon_that_runs_and_of_one_that_is_down() {
     let json = setpoint(&["history", "--limit", "1", "--output", "json", "--url", &url]).await.stdout;
     let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
     assert_eq!(json["decisions"].as_array().map(Vec::len), Some(1), "{json}");
-    assert!(json["next"].is_string(), "{json}");
     let refused = String::from_utf8(setpoint(&["history", "wbe", "--url", &url]).await.stderr).expect("text");
     assert!(refused.contains("the daemon has no policy \"wbe\", it has: web"), "{refused}");
     let client = reqwest::Client::new();
