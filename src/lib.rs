@@ -15,6 +15,7 @@
 //! | [`control`] | the core: pure decisions, no I/O, no clock, cannot fail |
 //! | [`metric`] | where measurements come from |
 //! | [`target`] | what is scaled |
+//! | [`journal`] | what must survive a restart |
 //! | [`daemon`] | lanes, cycles, reload, shutdown |
 //! | [`status`] | the snapshot that `daemon` publishes and `api` reads |
 //! | [`api`] | HTTP: status, own metrics, the web page |
@@ -26,7 +27,8 @@
 //!
 //! # One sample's way
 //!
-//! `daemon` wakes a lane, `metric` reads, `target` describes, `control::evaluate` decides, `target` applies,
+//! `daemon` wakes a lane, `metric` reads, `target` describes, `control::evaluate` decides, `journal` records the intent,
+//! `target` applies,
 //! `control::settle` takes the outcome, and `status` is published. There is no way back.
 
 #[cfg(feature = "daemon")]
@@ -40,6 +42,8 @@ pub mod config;
 pub mod control;
 #[cfg(feature = "daemon")]
 pub mod daemon;
+#[cfg(feature = "daemon")]
+pub mod journal;
 #[cfg(feature = "daemon")]
 pub mod metric;
 pub mod observation;

@@ -72,7 +72,7 @@ pub struct Override {
 }
 
 /// One thing that an operator orders. What stood before in its place is replaced.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "order", rename_all = "kebab-case")]
 pub enum Order {
     /// Pause a policy.
@@ -256,6 +256,17 @@ impl Standing {
             Order::Release { policy, .. } => drop(self.overrides.remove(&policy)),
             Order::Freeze(pause) => self.freeze = Some(pause),
             Order::Unfreeze(_) => self.freeze = None,
+        }
+    }
+
+    /// Adds the orders that stood before the start, as far as none of these has taken their place.
+    pub fn resume(&mut self, kept: Standing) {
+        self.freeze = self.freeze.take().or(kept.freeze);
+        for (policy, pause) in kept.pauses {
+            self.pauses.entry(policy).or_insert(pause);
+        }
+        for (policy, bounds) in kept.overrides {
+            self.overrides.entry(policy).or_insert(bounds);
         }
     }
 

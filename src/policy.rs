@@ -165,6 +165,17 @@ pub struct Policy {
     pub metrics: Vec<Metric>,
 }
 
+impl Policy {
+    /// Whether any of its controllers learns from what it has seen.
+    pub fn learns(&self) -> bool {
+        let of = |metric: &Metric| {
+            metric.kind == MetricKind::Latency
+                || matches!(metric.controller.as_ref().unwrap_or(&self.controller), Controller::Risk(_))
+        };
+        self.metrics.iter().any(of)
+    }
+}
+
 /// How a recommendation is made from a measurement. A latency has a law of its own under `Pid` and `Risk`, since it is
 /// not proportional to load.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use utoipa::ToSchema;
 
 use crate::control::{Decision, Evaluation, Outcome};
+use crate::journal::{Health, Status as JournalStatus};
 use crate::observation::{GroupStatus, Measurement, elapsed, seconds};
 use crate::order::Standing;
 use crate::policy::{Capacity, MetricKind, Mode, Policy};
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub configuration: Configuration,
     /// The lanes, by name.
     pub lanes: BTreeMap<Arc<str>, LaneStatus>,
+    /// How the journal does.
+    pub journal: JournalStatus,
     /// What operators have ordered.
     pub orders: Arc<Standing>,
     /// The policies, by name.
@@ -190,14 +193,27 @@ impl Snapshot {
     pub fn new(file: String, now: Timestamp) -> Self {
         let configuration = Configuration { file, loaded: now, reload_error: None, reloads_refused: 0 };
         let orders = Arc::default();
-        Self { started: now, configuration, lanes: BTreeMap::new(), orders, policies: BTreeMap::new() }
+        let journal = JournalStatus::default();
+        Self { started: now, configuration, lanes: BTreeMap::new(), journal, orders, policies: BTreeMap::new() }
+    }
+
+    /// Whether every lane has finished a cycle lately, and the journal can be written if there should be one.
+    ///
+    /// # Errors
+    /// A sentence that names the first lane that has not, or says what is wrong with the journal.
+    pub fn readiness(&self, now: Timestamp) -> Result<(), String> {
+        self.liveness(now)?;
+        match &self.journal.health {
+            Health::Failing { why, .. } => Err(format!("nothing is removed while the journal can't be written: {why}")),
+            Health::Off | Health::Writable => Ok(()),
+        }
     }
 
     /// Whether every lane has finished a cycle lately.
     ///
     /// # Errors
     /// A sentence that names the first lane that has not.
-    pub fn readiness(&self, now: Timestamp) -> Result<(), String> {
+    pub fn liveness(&self, now: Timestamp) -> Result<(), String> {
         if self.lanes.is_empty() {
             return Err("no lane has been started yet".into());
         }

@@ -728,7 +728,10 @@ fn settings_of_the_daemon_are_checked() {
         check("region = \"us-east-1\"", new, &format!("aws.{key}"), fragment);
     }
     for (new, key, fragment) in [
-        ("[▸state]\npath = \"/\"", "state", "is not in this version of Setpoint"),
+        ("[state]\n▸path = \"state\"", "state.path", "expected the absolute path of a directory"),
+        ("[state]\n▸retention = \"1m\"", "state.retention", "expected a duration from 1h to 87840h"),
+        ("[state]\n▸max_size = \"1MB\"", "state.max_size", "expected a size from 16MB to 1TB, such as \"256MB\""),
+        ("[state]\n▸max_size = 256", "state.max_size", "expected a size from 16MB to 1TB"),
         ("[▸polcy]", "polcy", "unknown key; did you mean \"policy\"?"),
         ("[▸\"a[9999999999].b\"]", "a[9999999999].b", "unknown key"),
     ] {

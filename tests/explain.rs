@@ -13,6 +13,7 @@ use serde_json::Value;
 use setpoint::api::{Server, Settings, View};
 use setpoint::clock::Clock;
 use setpoint::control::{ControllerState, evaluate};
+use setpoint::journal::Reader;
 use setpoint::observation::{Measurement, Observation};
 use setpoint::policy::{MetricKind, Policy};
 use setpoint::simulation::{World, WorldServer};
@@ -57,7 +58,7 @@ async fn open() -> String {
     }
     let server = Server::bind(&Settings::loopback(0)).await.expect("loopback");
     let url = format!("http://{}", server.address().expect("an address"));
-    let view = View::new(Board::new(snapshot).reader(), mpsc::channel(1).0, Clock::WALL);
+    let view = View::new(Board::new(snapshot).reader(), Reader::off(), mpsc::channel(1).0, Clock::WALL);
     tokio::spawn(server.serve(view, std::future::pending()));
     url
 }

@@ -13,17 +13,22 @@ const ROOMS: &[(&str, &str)] = &[
     ("control", "policy observation"),
     ("metric", "policy observation"),
     ("target", "policy observation"),
-    ("status", "policy observation order control"),
+    ("journal", "policy observation order control clock"),
+    // Of the journal only how it does.
+    ("status", "policy observation order control journal::Status journal::Health"),
     ("simulation", "policy observation control clock"),
     // Of the rooms that act, only the settings, which are plain data.
     (
         "config",
         "policy metric::prometheus metric::MAX_WINDOW target::Settings target::AssumeRole \
-         api::Settings api::Tls api::Token api::Role",
+         api::Settings api::Tls api::Token api::Role journal::Settings",
     ),
-    ("api", "policy observation order control status clock"),
-    ("daemon", "policy observation order control metric target status config clock telemetry simulation"),
-    ("cli", "policy observation order control metric target status config clock telemetry simulation daemon api"),
+    ("api", "policy observation order control status clock journal"),
+    ("daemon", "policy observation order control metric target journal status config clock telemetry simulation"),
+    (
+        "cli",
+        "policy observation order control metric target journal status config clock telemetry simulation daemon api",
+    ),
 ];
 
 /// What the core must not name, so that it stays pure. A number becomes an integer by clamping and converting:

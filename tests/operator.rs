@@ -65,11 +65,12 @@ impl Desk {
         let config = load().expect("a valid configuration");
         let credentials = Credentials::from_keys("trial", "trial", None);
         let daemon = Daemon::start(config, Clock::WALL, board.clone(), Some(credentials)).await.expect("a daemon");
+        let history = daemon.history();
         let daemon = tokio::spawn(daemon.run(received, Box::new(load)));
         let server = Server::bind(&settings(folder.path())).await.expect("a server");
         let url = format!("https://localhost:{}", server.address().expect("an address").port());
         let (stop, stopped) = oneshot::channel::<()>();
-        let view = View::new(board.reader(), commands.clone(), Clock::WALL);
+        let view = View::new(board.reader(), history, commands.clone(), Clock::WALL);
         tokio::spawn(server.serve(view, async { drop(stopped.await) }));
         let desk = Self { board, folder, url, commands, daemon, _world: world, _stop: stop };
         desk.until("evaluated", |web| web.evaluation.is_some()).await;

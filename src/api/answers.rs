@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::conditions::{Condition, conditions};
 use super::words::{Reading, Trouble, troubles};
 use crate::control::{Decision, Evaluation, Reason, Recommendation, Stage, StageName};
+use crate::journal;
 use crate::observation::{GroupStatus, Observation, optional_seconds, seconds};
 use crate::order::{Override, Pause, Standing};
 use crate::policy::{Capacity, Mode};
@@ -25,6 +26,8 @@ pub(super) struct Status {
     started: Timestamp,
     configuration: Configuration,
     lanes: BTreeMap<Arc<str>, LaneStatus>,
+    /// How the journal does.
+    journal: journal::Status,
     /// What operators have ordered.
     orders: Arc<Standing>,
     /// Number of policies.
@@ -162,6 +165,7 @@ impl Status {
             started: snapshot.started,
             configuration: snapshot.configuration,
             lanes: snapshot.lanes,
+            journal: snapshot.journal,
             orders: snapshot.orders,
             policies: snapshot.policies.len(),
         }

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 
 use super::problem::Problem;
 use super::{View, words};
+use crate::journal::{Health, Status};
 use crate::observation::{GroupStatus, Measurement};
 use crate::policy::{Capacity, Mode};
 use crate::status::{PolicyStatus, Snapshot};
@@ -106,7 +107,22 @@ fn daemon(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
         "config_last_reload_success_timestamp_seconds",
         "When the configuration in force was loaded.",
         seconds(configuration.loaded),
-    )
+    )?;
+    journal(page, &snapshot.journal)
+}
+
+/// Nothing where there is no journal.
+#[expect(clippy::cast_precision_loss, reason = "no journal has 53 bits of bytes")]
+fn journal(page: &mut Page, journal: &Status) -> fmt::Result {
+    if journal.health == Health::Off {
+        return Ok(());
+    }
+    let writable = f64::from(journal.health == Health::Writable);
+    page.number("journal_writable", "Whether the journal can be written; while not, nothing is removed.", writable)?;
+    page.number("journal_size_bytes", "Size of the journal's file.", journal.size as f64)?;
+    let count = |value| [([], value)];
+    page.counter::<0>("journal_commits_total", "Transactions that were written.", count(journal.commits))?;
+    page.counter::<0>("journal_failures_total", "Attempts to open or write it that failed.", count(journal.failures))
 }
 
 fn lanes(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {

@@ -7,6 +7,7 @@ mod access;
 mod answers;
 mod conditions;
 mod events;
+mod history;
 mod metrics;
 mod openapi;
 mod orders;
@@ -32,6 +33,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::clock::Clock;
+use crate::journal::Reader;
 use crate::order::Command;
 use crate::status::Snapshot;
 
@@ -42,18 +44,25 @@ pub use settings::{Role, Settings, Tls, Token};
 const MAX_BODY: usize = 64 * 1024;
 
 /// What every handler may use.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct View {
     reader: watch::Receiver<Snapshot>,
+    history: Reader,
     commands: mpsc::Sender<Command>,
     clock: Clock,
     streams: Arc<Semaphore>,
 }
 
 impl View {
-    /// A view of what the daemon publishes, with the way in which it is told what to do, and its clock.
-    pub fn new(reader: watch::Receiver<Snapshot>, commands: mpsc::Sender<Command>, clock: Clock) -> Self {
-        Self { reader, commands, clock, streams: Arc::new(Semaphore::new(events::MAX_STREAMS)) }
+    /// A view of what the daemon publishes and of what its journal has kept, with the way in which it is told what to do,
+    /// and its clock.
+    pub fn new(
+        reader: watch::Receiver<Snapshot>,
+        history: Reader,
+        commands: mpsc::Sender<Command>,
+        clock: Clock,
+    ) -> Self {
+        Self { reader, history, commands, clock, streams: Arc::new(Semaphore::new(events::MAX_STREAMS)) }
     }
 
     /// A copy, since whoever publishes waits while the original is looked at. The policies are shared, not copied.

@@ -145,6 +145,12 @@ impl Client {
         self.read(self.send(request).await?).await
     }
 
+    /// The part of an answer that `query` asks for, as JSON.
+    pub async fn get_part(&self, path: &[&str], query: &[(&str, String)]) -> anyhow::Result<Reply> {
+        let request = self.http.get(self.url(path)).query(query).timeout(PATIENCE);
+        self.read(self.send(request).await?).await
+    }
+
     /// The answer as JSON.
     pub async fn read_json<T: DeserializeOwned>(&self, path: &[&str]) -> anyhow::Result<T> {
         let body = self.accept(self.get(path, "application/json").await?)?;

@@ -45,11 +45,12 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let board = Board::new(Snapshot::new("the demo".into(), clock.now()));
     let credentials = Credentials::from_keys("demo", "demo", None);
     let daemon = Daemon::start(config.clone(), clock, board.clone(), Some(credentials)).await?;
+    let history = daemon.history();
     let (commands, received) = mpsc::channel(1);
     let daemon = tokio::spawn(daemon.run(received, Box::new(move || Ok(config.clone()))));
     let (stop, mut stopped) = watch::channel(false);
     let stopped = async move { drop(stopped.wait_for(|stop| *stop).await) };
-    let server = tokio::spawn(server.serve(View::new(board.reader(), commands.clone(), clock), stopped));
+    let server = tokio::spawn(server.serve(View::new(board.reader(), history, commands.clone(), clock), stopped));
 
     println!("A ticket sale, {SPEED} times as fast as life: 90 seconds here are 22 minutes there.");
     println!("Status page: http://{address}/");

@@ -5,6 +5,7 @@ mod client;
 mod demo;
 pub mod drive;
 mod explain;
+mod history;
 mod iam_policy;
 mod order;
 mod pages;
@@ -190,6 +191,28 @@ enum Command {
         #[arg(long, value_name = "FOLDER")]
         directory: Option<PathBuf>,
     },
+    /// Show what was decided and ordered, from the journal.
+    ///
+    /// The newest is last. A decision is there when it differs from the one before.
+    #[command(after_help = format!("{HISTORY_EXAMPLE}\n\n{}", client::EXIT_CODES))]
+    History {
+        /// The policy; all of them when left out.
+        policy: Option<String>,
+        /// How far back to go.
+        #[arg(long, value_name = "SPAN", value_parser = history::span)]
+        from: Option<jiff::SignedDuration>,
+        /// The most entries, up to 1000.
+        #[arg(long, default_value_t = 50, value_parser = history::limit)]
+        limit: usize,
+        #[command(flatten)]
+        connection: Connection,
+        /// Read the journal in this state directory, while no daemon runs.
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "socket"])]
+        state: Option<PathBuf>,
+        /// What to print.
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
     /// Print the IAM policy that a configuration needs, and no more.
     ///
     /// The document goes to the standard output; what to know about it goes to the standard error. It allows to read what
@@ -214,6 +237,11 @@ enum Command {
 const DRIVE_EXAMPLE: &str = r#"Example:
   $ echo '{"at": 0, "metrics": {"cpu": 0.92}, "group": {"desired": 4, "in_service": 4, "pending": 0, "min": 2, "max": 10}}' |
       setpoint drive --config setpoint.toml --policy web"#;
+
+const HISTORY_EXAMPLE: &str = "Example:
+  $ setpoint history web --from 24h
+  $ setpoint history --output json | jq -r '.decisions[] | select(.event == \"order\") | .by'
+  $ setpoint history --state /var/lib/setpoint";
 
 const EXPLAIN_EXAMPLE: &str = "Example:
   $ setpoint explain web
@@ -286,6 +314,14 @@ pub fn main() -> ExitCode {
         Command::Reload { signature, asking } => give(Order::Reload(signature), &asking),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { directory } => pages::manual(directory.as_deref()),
+        Command::History { policy, from, limit, connection, state, output } => {
+            let policy = policy.as_deref();
+            let question = history::Question { policy, from, limit, json: output == Output::Json };
+            match state {
+                Some(directory) => history::read(&question, &directory),
+                None => runtime().and_then(|runtime| runtime.block_on(history::ask(&question, &connection))),
+            }
+        }
         Command::Drive { config, policy } => drive::command(&config, &policy),
         Command::IamPolicy { config, account, tag, as_active } => {
             return iam_policy::run(&config, &iam_policy::Limits { account, tag, as_active });

@@ -1,5 +1,6 @@
 //! `setpoint run`: the daemon.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -32,13 +33,14 @@ pub(super) async fn run(file: PathBuf, log_format: LogFormat) -> anyhow::Result<
     let board = Board::new(Snapshot::new(file.display().to_string(), clock.now()));
     let policies = config.policies.len();
     let daemon = Daemon::start(config, clock, board.clone(), None).await?;
+    let history = daemon.history();
     tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), config = %file.display(), policies,
         listen = %server.address()?, "setpoint is running");
     let (commands, received) = mpsc::channel(COMMANDS);
     tokio::spawn(forward_signals(commands.clone())?);
     let (stop, mut stopped) = watch::channel(false);
     let stopped = async move { drop(stopped.wait_for(|stop| *stop).await) };
-    let server = tokio::spawn(server.serve(View::new(board.reader(), commands, clock), stopped));
+    let server = tokio::spawn(server.serve(View::new(board.reader(), history, commands, clock), stopped));
     Box::pin(daemon.run(received, Box::new(move || load(&file)))).await;
     stop.send_replace(true);
     server.await.context("the HTTP server failed")?;
@@ -47,7 +49,15 @@ pub(super) async fn run(file: PathBuf, log_format: LogFormat) -> anyhow::Result<
 }
 
 fn load(file: &Path) -> Result<Config, Findings> {
-    config::load(file, config::environment())
+    let mut config = config::load(file, config::environment())?;
+    let given = || std::env::var_os("STATE_DIRECTORY").as_deref().and_then(state_directory);
+    config.state.directory = config.state.directory.take().or_else(given);
+    Ok(config)
+}
+
+/// The first directory that the service manager gives for state, as `STATE_DIRECTORY` lists them.
+fn state_directory(listed: &OsStr) -> Option<PathBuf> {
+    std::env::split_paths(listed).next().filter(|path| path.is_absolute())
 }
 
 /// Turns SIGHUP into a reload, and SIGTERM and SIGINT into a stop.

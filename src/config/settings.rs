@@ -1,4 +1,4 @@
-//! The daemon's own settings: `[prometheus]`, `[aws]` and `[http]`. Named files are not opened here.
+//! The daemon's own settings: `[prometheus]`, `[aws]`, `[http]` and `[state]`. Named files are not opened here.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -10,12 +10,15 @@ use reqwest::Url;
 use super::duration;
 use super::table::{Field, Table, Taken};
 use crate::api::{Role, Settings as Http, Tls, Token};
+use crate::journal::Settings as State;
 use crate::metric::prometheus::{self, ClientCertificate, Credentials};
 use crate::target::{AssumeRole, Settings as Aws};
 
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(10);
 const PROMETHEUS_TIMEOUT: Duration = Duration::from_secs(3);
 const AWS_TIMEOUT: Duration = Duration::from_secs(5);
+const RETENTION: RangeInclusive<Duration> = Duration::from_hours(1)..=Duration::from_hours(10 * 366 * 24);
+const SIZES: RangeInclusive<u64> = 16_000_000..=1_000_000_000_000;
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9480);
 
 /// Reads `[prometheus]`.
@@ -173,6 +176,22 @@ fn socket(field: &Field) -> Option<PathBuf> {
 fn is_host(text: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     (1..=253).contains(&text.len()) && text.chars().all(is_plain)
+}
+
+/// Reads `[state]`.
+pub(super) fn state(table: &Table) -> State {
+    let is_absolute = |text: &str| text.starts_with('/');
+    let directory = table
+        .get("path")
+        .and_then(|f| f.text_such("the absolute path of a directory such as \"/var/lib/setpoint\"", is_absolute));
+    let mut state = State { directory: directory.map(PathBuf::from), ..State::default() };
+    if let Some(retention) = table.get("retention").and_then(|f| f.duration(RETENTION)) {
+        state.retention = retention;
+    }
+    if let Some(size) = table.get("max_size").and_then(|f| f.size(SIZES)) {
+        state.max_size = size;
+    }
+    state
 }
 
 /// A deadline that is shorter than `interval`: a call must have ended before the next evaluation.

@@ -15,9 +15,10 @@ use super::document;
 use super::duration;
 use super::finding::{Location, Position, Report, nearest};
 use super::is_name;
+use super::size;
 
 /// Keys that are designed and not yet built, with the table that they stand in.
-const LATER: [(&str, &str); 3] = [("", "state"), ("prometheus", "sigv4"), ("policy", "for_each")];
+const LATER: [(&str, &str); 2] = [("prometheus", "sigv4"), ("policy", "for_each")];
 
 /// A table whose keys are being read.
 pub(super) struct Table<'a> {
@@ -200,6 +201,19 @@ impl<'a> Field<'a> {
                 None => self.expected(EXPECTED),
             },
             _ => self.expected(EXPECTED),
+        }
+    }
+
+    /// A size in bytes in `range`, with its unit.
+    pub(super) fn size(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        let expected = |least: &str, most: &str| format!("a size from {least} to {most}, such as \"256MB\"");
+        let expected = expected(&size::text(*range.start()), &size::text(*range.end()));
+        match &self.value.kind {
+            ValueKind::String(text) => match size::parse(text) {
+                Some(size) if range.contains(&size) => Some(size),
+                _ => self.expected(expected),
+            },
+            _ => self.expected(expected),
         }
     }
 

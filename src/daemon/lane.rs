@@ -15,12 +15,16 @@ use tokio::task::JoinSet;
 
 use super::seat::Seat;
 use crate::clock::Clock;
+use crate::journal::{Journal, Record};
 use crate::metric::{Answer, Sources};
 use crate::observation::{Group, Rivals, elapsed};
 use crate::order::Standing;
 use crate::policy::Source;
 use crate::status::{Board, LaneStatus};
 use crate::target::{AutoScaling, TargetError};
+
+/// The longest that a cycle waits for the journal.
+const MOST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often a lane looks again for what else would scale its groups.
 const INSPECTION: Duration = Duration::from_mins(15);
@@ -46,6 +50,9 @@ pub(super) struct Gathering {
     pub target: Arc<AutoScaling>,
     /// What operators have ordered, as it stands at any moment of the cycle.
     pub orders: Orders,
+    pub journal: Journal,
+    /// How long an intent may take to be written.
+    pub patience: Duration,
 }
 
 /// What operators have ordered.
@@ -87,6 +94,7 @@ impl Lane {
         clock: Clock,
         board: Board,
         mut orders: Orders,
+        journal: Journal,
         mut stop: watch::Receiver<bool>,
     ) -> Vec<Seat> {
         let (first, inspected) = oneshot::channel();
@@ -107,7 +115,7 @@ impl Lane {
         let mut at = due;
         loop {
             let known = orders.borrow_and_update().clone();
-            self.cycle(at, clock, &orders, &board).await;
+            self.cycle(clock, self.gather(at, clock, &orders, &journal), &board).await;
             due = next(due, self.interval, clock.now());
             tokio::select! {
                 () = clock.sleep_until(due) => {
@@ -142,9 +150,8 @@ impl Lane {
         }
     }
 
-    async fn cycle(&mut self, at: Timestamp, clock: Clock, orders: &Orders, board: &Board) {
+    async fn cycle(&mut self, clock: Clock, gathering: Gathering, board: &Board) {
         let started = clock.now();
-        let gathering = self.gather(at, orders.clone());
         let mut turns = JoinSet::new();
         let mut away = HashMap::new();
         for seat in self.seats.drain(..) {
@@ -164,11 +171,17 @@ impl Lane {
                 }
             }
         }
+        let states = self.seats.iter_mut().filter_map(|seat| seat.state_to_save(false, gathering.at)).collect();
+        let news: Vec<Record> = self.seats.iter_mut().flat_map(Seat::take_news).chain::<Vec<_>>(states).collect();
+        if !news.is_empty() {
+            // What is wrong with the journal is logged by whoever watches it.
+            let _ = gathering.journal.record(news, gathering.patience).await;
+        }
         self.cycles += 1;
         self.publish(started, clock.now(), board);
     }
 
-    fn gather(&self, now: Timestamp, orders: Orders) -> Gathering {
+    fn gather(&self, now: Timestamp, clock: Clock, orders: &Orders, journal: &Journal) -> Gathering {
         let metrics = self.seats.iter().flat_map(|seat| &seat.policy().metrics);
         let distinct: HashSet<&Source> = metrics.map(|metric| &metric.source).collect();
         let read = |source: &Source| {
@@ -178,7 +191,15 @@ impl Lane {
         let answers = distinct.into_iter().map(|source| (source.clone(), read(source))).collect();
         let (target, names) = (self.target.clone(), self.names());
         let groups = async move { Arc::new(target.describe(&names, now).await) }.boxed().shared();
-        Gathering { answers: Arc::new(answers), groups, at: now, target: self.target.clone(), orders }
+        Gathering {
+            answers: Arc::new(answers),
+            groups,
+            at: now,
+            target: self.target.clone(),
+            orders: orders.clone(),
+            journal: journal.clone(),
+            patience: patience(clock.on_the_wall(self.interval)),
+        }
     }
 
     fn publish(&self, started: Timestamp, finished: Timestamp, board: &Board) {
@@ -205,6 +226,11 @@ impl Gathering {
     pub(super) async fn group(&self, name: &str) -> Option<Result<Group, TargetError>> {
         self.groups.clone().await.get(name).cloned()
     }
+}
+
+/// How long a cycle waits for the journal, on the wall: a disk that hangs must not make the next decision late.
+fn patience(interval: Duration) -> Duration {
+    (interval / 4).min(MOST_PATIENCE)
 }
 
 /// The first moment after `now` that is a whole number of intervals after `due`: a late cycle is skipped, not made up.

@@ -11,6 +11,7 @@ use serde_json::Value;
 use setpoint::api::{Server, Settings, View};
 use setpoint::clock::Clock;
 use setpoint::control::{ControllerState, Decision, Outcome, Rejection, evaluate};
+use setpoint::journal::Reader;
 use setpoint::observation::{Failure, GroupStatus, Measurement, Observation, Rivals};
 use setpoint::order::{Command, Receipt};
 use setpoint::policy::{Capacity, MetricKind, Policy};
@@ -48,7 +49,7 @@ impl Site {
         let stopped = async { drop(stopped.await) };
         let (commands, received) = mpsc::channel(4);
         tokio::spawn(obey(board.clone(), received));
-        let view = View::new(board.reader(), commands, Clock::WALL);
+        let view = View::new(board.reader(), Reader::off(), commands, Clock::WALL);
         let server = tokio::spawn(server.serve(view, stopped));
         Self { address, board, stop: Some(stop), server }
     }
