@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::observation::{GroupStatus, elapsed};
 use crate::policy::Capacity;
@@ -22,7 +23,7 @@ const BATCHES: usize = 64;
 const LONGEST: Duration = Duration::from_hours(1);
 
 /// What is on its way, and how long the last launches took.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct BootTimes {
     /// Capacity in service when last seen; `None` before that.
     in_service: Option<Capacity>,
@@ -31,7 +32,7 @@ pub(super) struct BootTimes {
     launches: ArrayVec<Duration, LAUNCHES>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Batch {
     /// `None` where it was on its way before anybody looked.
     since: Option<Timestamp>,

@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
+use super::array;
 use crate::observation::elapsed;
 
 const CLASSES: usize = 50;
@@ -35,14 +37,15 @@ const UP: f64 = 0.01;
 const DOWN: f64 = 0.03;
 
 /// What was learned about one latency metric.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Curve {
+    #[serde(with = "array")]
     classes: [Class; CLASSES],
     refreshed: Timestamp,
     ceiling: f64,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Class {
     count: f64,
     load: f64,

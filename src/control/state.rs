@@ -1,11 +1,13 @@
 //! What the controller remembers from one evaluation to the next.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::boot::BootTimes;
 use super::curve::Curve;
@@ -36,7 +38,7 @@ impl ScaleEvent {
 }
 
 /// What one metric's controller remembers.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct MetricState {
     pub pid: PidMemory,
     pub scatter: Scatter,
@@ -47,8 +49,31 @@ pub(super) struct MetricState {
     pub peak: Highest<f64>,
 }
 
+/// As much of a policy as tells whether what its controller remembers still means the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outline {
+    /// For each metric with its controller, a hash of all that is said about it.
+    metrics: ArrayVec<u64, MAX_METRICS>,
+    /// How long a recommendation must have stood before a scale-in.
+    window: Duration,
+}
+
+impl Outline {
+    /// The outline of `policy`.
+    pub fn of(policy: &Policy) -> Self {
+        let hash = |metric: &Metric| {
+            let mut hasher = DefaultHasher::new();
+            let controller = metric.controller.as_ref().unwrap_or(&policy.controller);
+            format!("{metric:?} {controller:?}").hash(&mut hasher);
+            hasher.finish()
+        };
+        let metrics = policy.metrics.iter().take(MAX_METRICS).map(hash).collect();
+        Self { metrics, window: policy.stabilization.inward }
+    }
+}
+
 /// The memory of one policy's controller. Starts empty, and a restart with an empty one changes no capacity by itself.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ControllerState {
     /// Since when the group has been seen without a gap.
     pub(super) live_since: Option<Timestamp>,
@@ -61,9 +86,12 @@ pub struct ControllerState {
     pub(super) lowest: Highest<std::cmp::Reverse<Capacity>>,
     /// The scale events that a step limit or a cooldown of the policy still looks at, oldest first; at most one an
     /// evaluation.
+    /// Written down by themselves, as they are made, so not with the rest.
+    #[serde(skip)]
     pub(super) events: VecDeque<ScaleEvent>,
     pub(super) boots: BootTimes,
     /// The schedules that are open, and until when.
+    #[serde(skip)]
     pub(super) scheduled: Option<Scheduled>,
     /// Since when no metric has been valid.
     pub(super) blind_since: Option<Timestamp>,
@@ -101,18 +129,22 @@ impl ControllerState {
     /// metric remembers while metric and controller are the same. Where any is not, or more must have stood before a
     /// scale-in, the watch begins anew.
     #[must_use]
-    pub fn under_changed_policy(mut self, before: &Policy, after: &Policy) -> Self {
-        let of = |policy: &Policy, metric: &Metric| metric.controller.clone().unwrap_or(policy.controller.clone());
-        let same = |old: &Metric, new: &Metric| old == new && of(before, old) == of(after, new);
+    pub fn under_changed_policy(self, before: &Policy, after: &Policy) -> Self {
+        self.carried_over(&Outline::of(before), after)
+    }
+
+    /// The same, where of the policy from `before` only the outline is left.
+    #[must_use]
+    pub fn carried_over(mut self, before: &Outline, after: &Policy) -> Self {
+        let outline = Outline::of(after);
         let mut known: ArrayVec<_, MAX_METRICS> =
             before.metrics.iter().zip(std::mem::take(&mut self.metrics)).collect();
-        let mut keep = |new: &Metric| {
-            let place = known.iter().position(|(old, _)| same(old, new));
+        let mut keep = |new: &u64| {
+            let place = known.iter().position(|(old, _)| *old == new);
             place.map(|place| known.swap_remove(place).1)
         };
-        let kept: ArrayVec<Option<MetricState>, MAX_METRICS> =
-            after.metrics.iter().take(MAX_METRICS).map(&mut keep).collect();
-        if kept.iter().any(Option::is_none) || after.stabilization.inward > before.stabilization.inward {
+        let kept: ArrayVec<Option<MetricState>, MAX_METRICS> = outline.metrics.iter().map(&mut keep).collect();
+        if kept.iter().any(Option::is_none) || outline.window > before.window {
             // When the group was last seen stays known, or a clock that is set back next would not be noticed.
             self.live_since = None;
             self.highest.clear();
@@ -190,7 +222,7 @@ fn memory_of_events(policy: &Policy) -> Duration {
 }
 
 /// What became of a decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "outcome", content = "rejection", rename_all = "kebab-case")]
 pub enum Outcome {
     /// AWS accepted it.
@@ -216,7 +248,7 @@ impl Outcome {
 }
 
 /// Why AWS refused a decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rejection {
     /// The capacity is outside the group's bounds, or the request is malformed.

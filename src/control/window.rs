@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::observation::elapsed;
 
 /// Values that could still be the highest of a sliding window, oldest first. Its length is bounded by the window
 /// divided by the interval between pushes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Highest<T>(VecDeque<(Timestamp, T)>);
 
 impl<T> Default for Highest<T> {

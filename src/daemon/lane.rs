@@ -16,11 +16,16 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::seat::Seat;
 use crate::clock::Clock;
+use crate::journal::{Journal, Record};
 use crate::metric::{Answer, Sources};
 use crate::observation::{Group, Rivals, elapsed};
+use crate::order::Standing;
 use crate::policy::{Policy, Source};
 use crate::status::{Board, LaneStatus};
 use crate::target::{AutoScaling, Survey, TargetError};
+
+/// The longest that a cycle waits for the journal.
+const MOST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often a lane looks again for what else would scale its groups.
 const INSPECTION: Duration = Duration::from_mins(15);
@@ -44,9 +49,37 @@ pub(super) struct Lane {
 pub(super) struct Gathering {
     answers: Arc<HashMap<Source, Shared<BoxFuture<'static, Answer>>>>,
     survey: Shared<BoxFuture<'static, Arc<Survey>>>,
-    /// When the cycle was due, which is what every part of it takes for now: the rhythm is exact, the wake-ups are not.
+    /// When the cycle was due or ordered, which is what every part of it takes for now: the rhythm is exact, the wake-ups
+    /// are not.
     pub at: Timestamp,
     pub target: Arc<AutoScaling>,
+    /// What operators have ordered, as it stands at any moment of the cycle.
+    pub orders: Orders,
+    pub journal: Journal,
+    /// How long an intent may take to be written.
+    pub patience: Duration,
+}
+
+/// What operators have ordered.
+pub(super) type Orders = watch::Receiver<Arc<Standing>>;
+
+/// What a lane works with, as every other does.
+#[derive(Clone)]
+pub(super) struct Means {
+    pub clock: Clock,
+    pub board: Board,
+    pub orders: Orders,
+    pub journal: Journal,
+}
+
+/// Why a lane stops waiting for turns to end.
+enum Wake {
+    /// The next cycle is due.
+    Due,
+    /// Something else is ordered of a policy than what it took for ordered last.
+    Ordered,
+    /// The lane is told to stop.
+    Stop,
 }
 
 /// The turns that are under way.
@@ -54,6 +87,8 @@ pub(super) struct Gathering {
 struct Turns {
     running: JoinSet<Seat>,
     away: HashMap<Id, Away>,
+    /// When the newest of them began.
+    begun: Timestamp,
 }
 
 /// Whose turn it is, and since when.
@@ -92,8 +127,10 @@ impl Lane {
         }
     }
 
-    /// Runs one cycle an interval until it is told to stop, then hands back the seats with their states.
-    pub(super) async fn run(mut self, clock: Clock, board: Board, mut stop: watch::Receiver<bool>) -> Vec<Seat> {
+    /// Runs one cycle an interval, and one for every order, until it is told to stop, then hands back the seats with their
+    /// states.
+    pub(super) async fn run(mut self, means: Means, mut stop: watch::Receiver<bool>) -> Vec<Seat> {
+        let clock = means.clock;
         let (first, inspected) = oneshot::channel();
         let mut inspection = JoinSet::new();
         inspection.spawn(inspect(self.target.clone(), self.names(), clock, first));
@@ -103,18 +140,28 @@ impl Lane {
         let stopped = tokio::select! {
             _ = inspected => false,
             () = limit => false,
-            _ = stop.wait_for(|stop| *stop) => true,
+            () = stopped(&mut stop) => true,
         };
         if stopped {
             return self.seats;
         }
         let (mut due, mut turns) = (clock.now(), Turns::default());
-        while self.cycle(due, &mut turns, clock, &board, &mut stop).await {
-            due = punctual(next(due, self.interval, due), self.interval, clock.now());
+        self.begin(due, &mut turns, &means, true);
+        loop {
+            match self.cycle(due, &mut turns, &means, &mut stop).await {
+                Wake::Due => {
+                    due = punctual(next(due, self.interval, due), self.interval, clock.now());
+                    self.begin(due, &mut turns, &means, true);
+                }
+                // An order does not wait for the rhythm, and does not disturb it.
+                Wake::Ordered => self.begin(clock.now(), &mut turns, &means, false),
+                Wake::Stop => break,
+            }
         }
         while let Some(ended) = turns.running.join_next_with_id().await {
-            self.take_back(ended, &mut turns, &board);
+            self.take_back(ended, &mut turns, &means.board);
         }
+        self.write_down(clock.now(), &means).await;
         self.seats
     }
 
@@ -122,47 +169,71 @@ impl Lane {
         self.seats.iter().map(|seat| seat.policy().asg.clone()).collect()
     }
 
-    /// Gives every policy that is there its turn, and takes the seats back until the next cycle is due. A turn that takes
-    /// longer goes on, and only its own policy misses a cycle. False once the lane is told to stop.
+    /// Waits until something else is ordered of a policy that is there than what it took for ordered last.
+    async fn news(seats: &[Seat], mut orders: Orders) {
+        let concerns = |standing: &Arc<Standing>| seats.iter().any(|seat| seat.is_ready() && seat.misses(standing));
+        if orders.wait_for(concerns).await.is_err() {
+            // Nobody is left to order anything.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Takes the seats back until the next cycle is due or ordered. A turn that takes longer goes on, and only its own
+    /// policy misses a cycle.
     async fn cycle(
         &mut self,
         due: Timestamp,
         turns: &mut Turns,
-        clock: Clock,
-        board: &Board,
+        means: &Means,
         stop: &mut watch::Receiver<bool>,
-    ) -> bool {
-        let (started, mut finished) = (clock.now(), false);
-        self.begin(due, turns, board);
+    ) -> Wake {
+        let clock = means.clock;
+        let (started, begun) = (clock.now(), turns.begun);
+        let mut finished = false;
         let mut pause = pin!(clock.sleep_until(next(due, self.interval, started)));
         loop {
             tokio::select! {
                 biased;
                 Some(ended) = turns.running.join_next_with_id() => {
-                    self.take_back(ended, turns, board);
-                    if !finished && turns.done(due, self.interval) {
+                    self.take_back(ended, turns, &means.board);
+                    if !finished && turns.done(begun, self.interval) {
                         finished = true;
+                        self.write_down(begun, means).await;
                         self.cycles += 1;
-                        self.publish(started, clock.now(), board);
+                        self.publish(started, clock.now(), &means.board);
                     }
                 }
-                () = &mut pause => return true,
-                // An error means that the daemon itself is gone.
-                _ = stop.wait_for(|stop| *stop) => return false,
+                () = &mut pause => return Wake::Due,
+                () = Self::news(&self.seats, means.orders.clone()) => return Wake::Ordered,
+                () = stopped(stop) => return Wake::Stop,
             }
         }
     }
 
-    fn begin(&mut self, due: Timestamp, turns: &mut Turns, board: &Board) {
+    /// Gives every policy that is there its turn. One that rests sits out a cycle that is `due`.
+    fn begin(&mut self, at: Timestamp, turns: &mut Turns, means: &Means, due: bool) {
+        turns.begun = at;
         let (ready, resting) = self.seats.drain(..).partition(Seat::is_ready);
         self.seats = ready;
-        let gathering = self.gather(due);
+        let gathering = self.gather(at, means);
         let ready = std::mem::replace(&mut self.seats, resting);
-        self.seats.iter_mut().for_each(Seat::rest);
+        if due {
+            self.seats.iter_mut().for_each(Seat::rest);
+        }
         for seat in ready {
-            let away = Away { policy: seat.policy().clone(), faults: seat.faults(), begun: due };
-            let turn = turns.running.spawn(seat.turn(gathering.clone(), board.clone()));
+            let away = Away { policy: seat.policy().clone(), faults: seat.faults(), begun: at };
+            let turn = turns.running.spawn(seat.turn(gathering.clone(), means.board.clone()));
             turns.away.insert(turn.id(), away);
+        }
+    }
+
+    /// What the seats that are there have to say, in one transaction.
+    async fn write_down(&mut self, at: Timestamp, means: &Means) {
+        let states = self.seats.iter_mut().filter_map(|seat| seat.state_to_save(false, at)).collect();
+        let news: Vec<Record> = self.seats.iter_mut().flat_map(Seat::take_news).chain::<Vec<_>>(states).collect();
+        if !news.is_empty() {
+            // What is wrong with the journal is logged by whoever watches it.
+            let _ = means.journal.record(news, patience(means.clock.on_the_wall(self.interval))).await;
         }
     }
 
@@ -182,7 +253,7 @@ impl Lane {
         }
     }
 
-    fn gather(&self, now: Timestamp) -> Gathering {
+    fn gather(&self, now: Timestamp, means: &Means) -> Gathering {
         let metrics = self.seats.iter().flat_map(|seat| &seat.policy().metrics);
         let distinct: HashSet<&Source> = metrics.map(|metric| &metric.source).collect();
         let read = |source: &Source| {
@@ -192,7 +263,15 @@ impl Lane {
         let answers = distinct.into_iter().map(|source| (source.clone(), read(source))).collect();
         let (target, names) = (self.target.clone(), self.names());
         let survey = async move { Arc::new(target.survey(&names).await) }.boxed().shared();
-        Gathering { answers: Arc::new(answers), survey, at: now, target: self.target.clone() }
+        Gathering {
+            answers: Arc::new(answers),
+            survey,
+            at: now,
+            target: self.target.clone(),
+            orders: means.orders.clone(),
+            journal: means.journal.clone(),
+            patience: patience(means.clock.on_the_wall(self.interval)),
+        }
     }
 
     fn publish(&self, started: Timestamp, finished: Timestamp, board: &Board) {
@@ -207,9 +286,9 @@ impl Lane {
 }
 
 impl Turns {
-    /// The turns that began at `due` have ended, and none hangs.
-    fn done(&self, due: Timestamp, interval: Duration) -> bool {
-        let open = |away: &Away| away.begun == due || elapsed(away.begun, due) > interval * LONGEST_TURN;
+    /// The turns that began at `at` have ended, and none hangs.
+    fn done(&self, at: Timestamp, interval: Duration) -> bool {
+        let open = |away: &Away| away.begun == at || elapsed(away.begun, at) > interval * LONGEST_TURN;
         !self.away.values().any(open)
     }
 }
@@ -228,6 +307,16 @@ impl Gathering {
         let survey = self.survey.clone().await;
         self.target.complete(&survey, name, self.at).await
     }
+}
+
+/// Waits until the lane is told to stop, or the daemon itself is gone.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// How long a cycle waits for the journal, on the wall: a disk that hangs must not make the next decision late.
+fn patience(interval: Duration) -> Duration {
+    (interval / 4).min(MOST_PATIENCE)
 }
 
 /// The first moment after `now` that is a whole number of intervals after `due`: a late cycle is skipped, not made up.
@@ -310,7 +399,7 @@ mod tests {
         let credentials = aws_credential_types::Credentials::from_keys("test", "test", None);
         let target = Arc::new(AutoScaling::connect(&config.aws, None, Some(credentials)).await.unwrap());
         let mut lane = Lane::new("lane".into(), None, Duration::from_secs(15), sources, target);
-        lane.seats = config.policies.into_iter().map(Seat::new).collect();
+        lane.seats = config.policies.into_iter().map(|policy| Seat::new(policy, None, Timestamp::UNIX_EPOCH)).collect();
         lane
     }
 
@@ -319,14 +408,17 @@ mod tests {
         let mut lane = lane().await;
         let mut policy = Policy::clone(lane.seats[0].policy());
         policy.interval = Duration::MAX; // More than the core can reckon with, and than the configuration allows.
-        lane.seats[0] = Seat::new(policy);
+        lane.seats[0] = Seat::new(policy, None, Timestamp::UNIX_EPOCH);
         let clock = Clock::accelerated(Timestamp::UNIX_EPOCH, 1.0);
         let board = Board::new(crate::status::Snapshot::new("test".into(), clock.now()));
         board.publish(|snapshot| {
             snapshot.policies = lane.seats.iter().map(|seat| (seat.policy().name.clone(), seat.status())).collect();
         });
         let (stop, stopped) = watch::channel(false);
-        let running = tokio::spawn(lane.run(clock, board.clone(), stopped));
+        let (_standing, orders) = watch::channel(Arc::new(Standing::default()));
+        let (journal, _) = Journal::start(&crate::journal::Settings::default(), clock);
+        let means = Means { clock, board: board.clone(), orders, journal };
+        let running = tokio::spawn(lane.run(means, stopped));
         tokio::time::sleep(Duration::from_secs(40 * 15 + 7)).await;
         stop.send_replace(true);
         assert_eq!(running.await.unwrap().len(), 2);

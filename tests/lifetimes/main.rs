@@ -176,6 +176,7 @@ impl Life {
             measurements: measured.collect(),
             group: self.fleet.described(self.second),
             ordered: self.ordered,
+            ..Observation::default()
         }
     }
 

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use self::errors::Errors;
 use self::past::Past;
@@ -99,7 +100,7 @@ pub(super) struct Need {
 }
 
 /// The day's memory of one metric.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct RiskMemory {
     sampled: Timestamp,
     samples: u32,
@@ -108,6 +109,7 @@ pub(super) struct RiskMemory {
     candidates: Box<[Candidate; CANDIDATES]>,
     /// What each candidate foretold, oldest first; as far back as one lead.
     foretold: VecDeque<Foretold>,
+    #[serde(deserialize_with = "candidate")]
     chosen: usize,
     /// The share of time that is aimed at, so that the accepted one comes out.
     aim: f64,
@@ -115,14 +117,14 @@ pub(super) struct RiskMemory {
     first: f64,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Foretold {
     at: Timestamp,
     values: [f32; CANDIDATES],
     low: [bool; CANDIDATES],
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Candidate {
     held: Highest<f64>,
     value: f64,
@@ -132,7 +134,7 @@ struct Candidate {
     judged: u32,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Population {
     errors: Errors,
     /// Fading sums: of the values, and of their upward moves.
@@ -141,6 +143,12 @@ struct Population {
     /// As of the last refresh.
     strict: f64,
     loose: f64,
+}
+
+/// A place in the list of candidates; the first choice where there is no such place.
+fn candidate<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let chosen = usize::deserialize(deserializer)?;
+    Ok(if chosen < CANDIDATES { chosen } else { FIRST_CHOICE })
 }
 
 impl Terms {
