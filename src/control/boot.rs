@@ -40,12 +40,11 @@ struct Batch {
 }
 
 impl BootTimes {
-    /// Takes the counts of `group` at `now` in.
-    pub(super) fn see(&mut self, group: &GroupStatus, now: Timestamp) {
+    /// Takes the counts of `group` at `now` in, and returns how much has come into service since the last look.
+    pub(super) fn see(&mut self, group: &GroupStatus, now: Timestamp) -> Capacity {
         let known = self.in_service.replace(group.in_service);
-        if let Some(before) = known {
-            self.arrive(group.in_service.minus(before), now);
-        }
+        let arrived = known.map_or(Capacity::ZERO, |before| group.in_service.minus(before));
+        self.arrive(arrived, now);
         // What waits because AWS can't launch says nothing about how long a launch takes.
         if group.launch_failure.is_some() || group.suspended.launch {
             self.waiting.iter_mut().for_each(|batch| batch.since = None);
@@ -61,6 +60,7 @@ impl BootTimes {
                 None => self.waiting.push_back(Batch { since, size: new }),
             }
         }
+        arrived
     }
 
     /// Forgets what is on its way, after a time without a look at the group; what was learned stays.

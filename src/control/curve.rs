@@ -107,7 +107,8 @@ impl Curve {
         let point = |class: &Class| (class.count.sqrt(), (1.0 - class.load.min(0.99)).recip(), class.latency);
         let (weight, x, y) =
             points().map(point).fold((0.0, 0.0, 0.0), |(sw, sx, sy), (w, x, y)| (sw + w, sx + w * x, sy + w * y));
-        let (x, y) = (weight > 0.0).then(|| (x / weight, y / weight))?;
+        // Without a point these are no numbers, and no slope comes of them.
+        let (x, y) = (x / weight, y / weight);
         let (sxx, sxy) = points()
             .map(point)
             .fold((0.0, 0.0), |(sxx, sxy), (w, px, py)| (sxx + w * (px - x).powi(2), sxy + w * (px - x) * (py - y)));

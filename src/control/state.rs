@@ -18,9 +18,9 @@ use super::reason::Direction;
 use super::risk::RiskMemory;
 use super::window::Highest;
 use crate::observation::{GroupStatus, elapsed};
-use crate::policy::{Capacity, MAX_METRICS, Metric, Policy};
+use crate::policy::{Capacity, DEFAULT_BOOT_TIME, MAX_METRICS, Metric, Policy};
 
-/// How long a scale-out gets to show in a saturated measurement before the next try.
+/// How long a scale-out gets to show in a saturated measurement before the next try, at least.
 pub(super) const PROBE_REST: Duration = Duration::from_mins(1);
 
 /// A change of desired capacity that was made, or may have been.
@@ -161,8 +161,9 @@ impl ControllerState {
         }
     }
 
-    /// Notes that `group` of `policy` is seen now. After a gap of more than `patience`, the watch begins anew.
-    pub(super) fn see(&mut self, policy: &Policy, group: &GroupStatus, now: Timestamp, patience: Duration) {
+    /// Notes that `group` of `policy` is seen now, and returns how much has come into service since the last look. After a
+    /// gap of more than `patience`, the watch begins anew.
+    pub(super) fn see(&mut self, policy: &Policy, group: &GroupStatus, now: Timestamp, patience: Duration) -> Capacity {
         if self.seen_at.is_some_and(|seen| now < seen) {
             self.set_back(now);
         }
@@ -171,15 +172,21 @@ impl ControllerState {
             self.live_since = Some(now);
             self.boots.look_away();
         }
-        self.boots.see(group, now);
+        let arrived = self.boots.see(group, now);
         self.seen_at = Some(now);
         while self.metrics.len() < policy.metrics.len().min(MAX_METRICS) {
             self.metrics.push(MetricState::default());
         }
-        let memory = memory_of_events(policy);
+        let memory = longest_pace(policy).max(self.boot_time(policy));
         while self.events.front().is_some_and(|event| elapsed(event.at, now) > memory) {
             self.events.pop_front();
         }
+        arrived
+    }
+
+    /// How long a launch takes: given, learned or assumed.
+    pub(super) fn boot_time(&self, policy: &Policy) -> Duration {
+        policy.boot_time.or(self.boots.typical()).unwrap_or(DEFAULT_BOOT_TIME)
     }
 
     /// The clock was set back: what was noted at times that have not come yet would never grow old. The watch begins
@@ -216,7 +223,7 @@ impl ControllerState {
 }
 
 /// The longest that a step limit or a cooldown looks back.
-fn memory_of_events(policy: &Policy) -> Duration {
+fn longest_pace(policy: &Policy) -> Duration {
     let steps = [policy.step.out, policy.step.inward].into_iter().flatten().map(|limit| limit.per);
     steps.chain([policy.cooldown.out, policy.cooldown.inward, PROBE_REST]).max().unwrap_or_default()
 }
@@ -273,4 +280,15 @@ pub fn settle(mut state: ControllerState, decision: &Decision, outcome: &Outcome
         state.events.push_back(ScaleEvent { at: now, from: *from, to: *to });
     }
     state
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_has_a_word_of_its_own() {
+        let words = [Outcome::Applied, Outcome::NoOp, Outcome::Rejected(Rejection::Other), Outcome::Unknown];
+        assert_eq!(words.map(|outcome| outcome.label()), ["applied", "no-op", "rejected", "unknown"]);
+    }
 }

@@ -101,7 +101,8 @@ fn slope(points: &[(f64, f64)]) -> Option<(f64, f64)> {
         let (dx, dy) = (px - x, py - y);
         (sxx + dx * dx, sxy + dx * dy, syy + dy * dy)
     });
-    let slope = (sxx > 0.0).then(|| sxy / sxx)?;
+    // Of points at one time this is no number, and so steeper than nothing.
+    let slope = sxy / sxx;
     let residual = (syy - slope * sxy).max(0.0);
     Some((slope, (residual / (n - 2.0) / sxx).sqrt()))
 }
