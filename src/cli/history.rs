@@ -42,7 +42,7 @@ pub(super) async fn ask(question: &Question<'_>, url: &Url) -> anyhow::Result<Ex
         (StatusCode::OK, _) if question.json => print(&[body.trim_end()]),
         (StatusCode::OK, _) => {
             let answer: Answer = serde_json::from_str(&body).context("the answer is not one of this version")?;
-            print(&lines(answer.decisions));
+            print(&lines(&answer.decisions));
         }
         (StatusCode::NOT_FOUND, Some(policy)) if !body.contains("journal") => return Err(daemon.unknown(policy).await),
         _ => return Err(problem(&body).context("there is no history")),
@@ -58,7 +58,7 @@ pub(super) fn read(question: &Question<'_>, directory: &Path) -> anyhow::Result<
     if question.json {
         print(&[json!({ "decisions": page.entries, "next": page.next }).to_string().as_str()]);
     } else {
-        print(&lines(page.entries));
+        print(&lines(&page.entries));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -83,7 +83,7 @@ impl Question<'_> {
 }
 
 /// The newest last, next to the prompt.
-fn lines(entries: Vec<Entry>) -> Vec<String> {
+fn lines(entries: &[Entry]) -> Vec<String> {
     entries.iter().rev().map(|entry| Line(entry).to_string()).collect()
 }
 

@@ -160,9 +160,9 @@ mod tests {
     use super::*;
     use crate::config;
 
-    fn policy(name: &str, asg: &str, mode: &str, more: &str) -> String {
+    fn policy(name: &str, asg: &str, mode: &str, extra: &str) -> String {
         format!(
-            "[[policy]]\nname = \"{name}\"\nasg = \"{asg}\"\nmode = \"{mode}\"\nmin = 1\nmax = 3\n{more}\n\
+            "[[policy]]\nname = \"{name}\"\nasg = \"{asg}\"\nmode = \"{mode}\"\nmin = 1\nmax = 3\n{extra}\n\
              [[policy.metric]]\nname = \"cpu\"\nkind = \"utilization\"\nquery = \"cpu\"\ntarget = 0.7\n"
         )
     }

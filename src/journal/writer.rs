@@ -100,7 +100,7 @@ impl Shared {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Option<Database>) -> T) -> T {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Option<Database>) -> T) -> T {
         change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -185,6 +185,11 @@ impl Journal {
         if asked && tokio::time::timeout(patience, closed).await.is_err() {
             tracing::error!(event = "journal-not-closed", "the journal did not close in time; a restart repairs it");
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     fn fail(&self, why: &str) -> Unwritten {
