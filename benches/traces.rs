@@ -2,34 +2,25 @@
 //!
 //! Setpoint's controllers run with the defaults that a configuration gives them, through the code that runs live. After
 //! them, what a latency of 500 ms comes to that is kept by the load it was seen to bear. Prints tables and judges nothing. The folder holds traces as `tests/traces/` does, which is the default.
-//! With `--peers`, other autoscalers are compared also, each with its defaults.
+//! With `--peers`, other autoscalers are compared also, each with its defaults, and the look-ahead that they all lack.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::Duration;
 
 use anyhow::Context;
 use setpoint::config;
 use setpoint::policy::{Capacity, Controller as Law, Metric, MetricKind, Policy, Risk};
 use setpoint::simulation::bound::{self, Terms};
-use setpoint::simulation::peers::HorizontalPodAutoscaler;
+use setpoint::simulation::contest::{Arena, Contestant};
+use setpoint::simulation::peers::Peer;
 use setpoint::simulation::queue::{INSTANCE_RATE, OBJECTIVE};
-use setpoint::simulation::reference::{self, Settings};
-use setpoint::simulation::score::{Score, Tally};
+use setpoint::simulation::reference::{BOOT, INTERVAL, Settings};
+use setpoint::simulation::score::Score;
 use setpoint::simulation::trace::{CEILING, Demand, Trace};
 
 /// Instances that the mean of every trace needs.
 const MEAN_NEED: f64 = 20.0;
-
-/// Launch to in service.
-const BOOT: Duration = Duration::from_mins(2);
-
-/// How late the reactive rule is: the boot and one interval.
-const LEAD: f64 = 120.0 + 15.0;
-
-/// How far the look-ahead sees, in seconds: a boot, a warm-up and an interval.
-const AHEAD: f64 = 120.0 + 60.0 + 15.0;
 
 /// The share of time that the reactive bound may be short.
 const RISK: f64 = 0.01;
@@ -41,48 +32,38 @@ const SEED: u64 = 1998;
 /// Sizes of fleet under constant load.
 const FLEETS: [u32; 7] = [2, 5, 10, 20, 50, 100, 200];
 
-/// What is compared.
-#[derive(Clone)]
-enum Controller {
-    Ours(Box<Policy>),
-    Hpa(f64),
-}
+/// The target of every peer.
+const PEER_TARGET: f64 = 0.70;
 
-type Named = (&'static str, Controller);
+type Named = (&'static str, Contestant);
 
-fn controllers(peers: bool) -> anyhow::Result<Vec<Named>> {
+fn contestants(peers: bool) -> anyhow::Result<Vec<Named>> {
     let ours = [
         ("pid 0.70", policy("pid", 0.70)?),
         ("pid 0.80", policy("pid", 0.80)?),
         ("risk 1 %", policy("risk", CEILING)?),
         ("p99 by load", inverted()?),
     ];
-    let ours = ours.into_iter().map(|(name, policy)| (name, Controller::Ours(Box::new(policy))));
-    let theirs = [("HPA 0.70", Controller::Hpa(0.70))];
-    Ok(ours.chain(theirs.into_iter().filter(|_| peers)).collect())
+    let ours = ours.into_iter().map(|(name, policy)| (name, Contestant::Policy(Box::new(policy))));
+    let theirs = Peer::ALL.map(|peer| (peer.name(), Contestant::Peer { peer, target: PEER_TARGET }));
+    let theirs = theirs.into_iter().filter(|_| peers);
+    Ok(ours.chain(theirs).collect())
 }
 
-impl Controller {
-    fn target(&self) -> f64 {
-        match self {
-            Self::Ours(policy) => policy.metrics[0].target,
-            Self::Hpa(target) => *target,
+/// The same contestant within other bounds.
+fn within(contestant: &Contestant, min: Capacity, max: Capacity) -> Contestant {
+    match contestant {
+        Contestant::Policy(policy) => {
+            Contestant::Policy(Box::new(Policy { min, max, boot_time: Some(BOOT), ..(**policy).clone() }))
         }
+        peer @ Contestant::Peer { .. } => peer.clone(),
     }
+}
 
-    /// What it makes of `demand`.
-    fn steer(&self, settings: Settings, demand: &Demand) -> Tally {
-        let Settings { boot, min, max } = settings;
-        match self {
-            Self::Ours(policy) => {
-                let policy = Policy { min, max, boot_time: Some(boot), ..(**policy).clone() };
-                reference::run(settings, demand, reference::by_policy(&policy))
-            }
-            Self::Hpa(target) => {
-                let mut hpa = HorizontalPodAutoscaler::new(*target);
-                reference::run(settings, demand, |seen| hpa.decide(seen))
-            }
-        }
+fn target(contestant: &Contestant) -> f64 {
+    match contestant {
+        Contestant::Policy(policy) => policy.metrics[0].target,
+        Contestant::Peer { target, .. } => *target,
     }
 }
 
@@ -125,17 +106,17 @@ fn main() -> anyhow::Result<()> {
     if !arguments.iter().any(|argument| argument == "--bench") {
         return Ok(());
     }
-    let controllers = controllers(arguments.iter().any(|argument| argument == "--peers"))?;
+    let contestants = contestants(arguments.iter().any(|argument| argument == "--peers"))?;
     let folder = arguments.into_iter().find(|argument| !argument.starts_with("--"));
     let folder = folder.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traces"), PathBuf::from);
-    let rows = at_once(read(&folder)?, |(name, trace)| format!("| {name} |{}", compare(&controllers, &trace)));
-    let names: Vec<String> = controllers.iter().map(|(name, _)| format!(" {name} |")).collect();
+    let rows = at_once(read(&folder)?, |(name, trace)| format!("| {name} |{}", compare(&contestants, &trace)));
+    let names: Vec<String> = contestants.iter().map(|(name, _)| format!(" {name} |")).collect();
     let (names, rules) = (names.concat(), "---|".repeat(names.len()));
     println!("Share of time over 500 ms in percent / instance-time relative to the optimum / actions a day\n");
-    println!("| trace |{names} look-ahead of 195 s | reactive bound 1 % | optimum, instance-hours |");
-    println!("|---|{rules}---|---|---|\n{}\n", rows.join("\n"));
+    println!("| trace |{names} reactive bound 1 % | optimum, instance-hours |");
+    println!("|---|{rules}---|---|\n{}\n", rows.join("\n"));
     println!("Actions in 6 h of constant load: Poisson arrivals alone / with noise of 3 % also\n");
-    let rows = at_once(FLEETS.to_vec(), |size| format!("| {size} |{}", idle(&controllers, size)));
+    let rows = at_once(FLEETS.to_vec(), |size| format!("| {size} |{}", idle(&contestants, size)));
     println!("| instances |{names}\n|---|{rules}\n{}", rows.join("\n"));
     Ok(())
 }
@@ -173,38 +154,36 @@ fn at_once<T: Send, R: Send>(tasks: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec
     results.into_iter().flatten().collect()
 }
 
-fn compare(controllers: &[Named], trace: &Trace) -> String {
+fn compare(contestants: &[Named], trace: &Trace) -> String {
     let demand = trace.demand(SEED);
     let loads = bound::loads(&demand.expected);
-    let needs = bound::needs(&loads, MIN);
-    let max = Capacity::new(2 * needs.iter().copied().max().unwrap_or_default());
-    let optimum = bound::clairvoyant(&needs, BOOT.as_secs_f64());
-    let settings = Settings { boot: BOOT, min: MIN, max };
-    let mut tallies: Vec<Tally> =
-        controllers.iter().map(|(_, controller)| controller.steer(settings, &demand)).collect();
-    let arrived = bound::needs(&bound::loads(&demand.arrived), MIN);
-    tallies.push(reference::run(settings, &demand, bound::look_ahead(&arrived, AHEAD)));
-    let scores: Vec<String> = tallies.iter().map(|tally| cell(&tally.score(optimum))).collect();
-    let terms = Terms { min: MIN, max, boot: BOOT.as_secs_f64(), lead: LEAD, risk: RISK };
-    let reactive = bound::reactive(&loads, terms).map_or(f64::NAN, |rule| rule.instance_seconds / optimum);
-    format!("{} {reactive:.3} | {:.1} |", scores.concat(), optimum / 3600.0)
+    let max = Capacity::new(2 * bound::needs(&loads, MIN).into_iter().max().unwrap_or_default());
+    let arena = Arena::new(Settings::reference(MIN, max), demand);
+    let tallies = contestants.iter().map(|(_, contestant)| arena.tally(&within(contestant, MIN, max)));
+    let scores: Vec<String> = tallies.map(|tally| cell(&tally.score(arena.optimum()))).collect();
+    // The reactive rule is a boot and one interval late.
+    let (boot, lead) = (BOOT.as_secs_f64(), (BOOT + INTERVAL).as_secs_f64());
+    let terms = Terms { min: MIN, max, boot, lead, risk: RISK };
+    let reactive = bound::reactive(&loads, terms).map_or(f64::NAN, |rule| rule.instance_seconds / arena.optimum());
+    format!("{} {reactive:.3} | {:.1} |", scores.concat(), arena.optimum() / 3600.0)
 }
 
 fn cell(score: &Score) -> String {
     format!(" {:.2} / {:.3} / {:.0} |", score.over_objective, score.relative_cost, score.actions_a_day)
 }
 
-/// The actions of every controller after an hour of the load that keeps `size` instances at its target.
-fn idle(controllers: &[Named], size: u32) -> String {
-    let actions = |controller: &Controller, noise| {
-        let rate = f64::from(size) * INSTANCE_RATE * controller.target();
-        let settings = Settings { boot: BOOT, min: MIN, max: Capacity::new(2 * size) };
+/// The actions of every contestant after an hour of the load that keeps `size` instances at its target.
+fn idle(contestants: &[Named], size: u32) -> String {
+    let max = Capacity::new(2 * size);
+    let actions = |contestant: &Contestant, noise| {
+        let rate = f64::from(size) * INSTANCE_RATE * target(contestant);
         let demand = |hours: f64| Demand::constant(rate, hours * 3600.0, noise, SEED);
-        let until = |hours| controller.steer(settings, &demand(hours)).actions;
+        let arena = |hours| Arena::new(Settings::reference(MIN, max), demand(hours));
+        let until = |hours| arena(hours).tally(&within(contestant, MIN, max)).actions;
         until(7.0) - until(1.0)
     };
-    let cells = controllers.iter().map(|(_, controller)| {
-        let (even, uneven) = (actions(controller, false), actions(controller, true));
+    let cells = contestants.iter().map(|(_, contestant)| {
+        let (even, uneven) = (actions(contestant, false), actions(contestant, true));
         format!(" {even} / {uneven} |")
     });
     cells.collect::<Vec<_>>().concat()

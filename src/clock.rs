@@ -1,8 +1,9 @@
 //! The one place that reads the time. Everything else is told what time it is.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 /// A clock that runs with the wall clock or, for the embedded world, at a multiple of its speed.
@@ -14,6 +15,7 @@ struct Accelerated {
     started: Instant,
     origin: Timestamp,
     speed: f64,
+    ahead: Option<&'static AtomicI64>,
 }
 
 impl Clock {
@@ -22,15 +24,24 @@ impl Clock {
 
     /// A clock that shows `origin` now and runs `speed` times as fast as the wall clock; `speed` is finite and positive.
     pub fn accelerated(origin: Timestamp, speed: f64) -> Self {
-        Self(Some(Accelerated { started: Instant::now(), origin, speed }))
+        Self(Some(Accelerated { started: Instant::now(), origin, speed, ahead: None }))
+    }
+
+    /// The same accelerated clock, set wrong: ahead by as many milliseconds as `ahead` holds at the moment. The wall
+    /// clock stays as it is.
+    #[must_use]
+    pub fn ahead_by(self, ahead: &'static AtomicI64) -> Self {
+        Self(self.0.map(|clock| Accelerated { ahead: Some(ahead), ..clock }))
     }
 
     /// The time that this clock shows.
     pub fn now(&self) -> Timestamp {
         match self.0 {
             None => Timestamp::now(),
-            Some(Accelerated { started, origin, speed }) => {
-                origin.saturating_add(started.elapsed().mul_f64(speed)).unwrap_or(Timestamp::MAX)
+            Some(Accelerated { started, origin, speed, ahead }) => {
+                let right = origin.saturating_add(started.elapsed().mul_f64(speed)).unwrap_or(Timestamp::MAX);
+                let ahead = ahead.map_or(0, |ahead| ahead.load(Ordering::Relaxed));
+                right.saturating_add(SignedDuration::from_millis(ahead)).unwrap_or(right)
             }
         }
     }

@@ -338,6 +338,19 @@ fn a_clock_set_back_freezes_nothing() {
 }
 
 #[test]
+fn a_clock_set_back_just_after_the_policy_was_changed_freezes_nothing() {
+    let mut fleet = Fleet::new(policy()).warmed_up_with(&[value(0.7)]);
+    assert_eq!(fleet.at(3600).sees(value(0.9)), 6);
+    fleet.applied(Outcome::Applied);
+    fleet.settle_in();
+    let mut rules = policy();
+    rules.metrics[0].target = 0.6;
+    fleet.changes_to(rules);
+    assert_eq!(fleet.at(0).sees(value(0.9)), 6, "the cooldown starts anew");
+    assert_eq!(fleet.at(30).sees(value(0.9)), 8, "and ends");
+}
+
+#[test]
 fn one_absurd_sample_spoils_nothing() {
     let mut rules = policy();
     rules.controller = fixture::pid(1.0, 60.0);

@@ -27,6 +27,11 @@ const CONSTANT: &str = "vector(1)";
 /// The largest body that is read.
 const CAP: usize = 4 * 1024 * 1024;
 
+/// When the servers here answer, by their clocks.
+fn now() -> Timestamp {
+    Timestamp::from_second(1000).unwrap()
+}
+
 fn settings(url: &str) -> Settings {
     Settings {
         url: url.to_owned(),
@@ -45,7 +50,7 @@ async fn ask(settings: &Settings, query: &str) -> Answer {
 async fn ask_each(settings: &Settings, query: &str, per_instance: Option<&str>) -> Answer {
     let sources = Sources::new(Some(settings)).unwrap();
     let source = Source::Prometheus { query: query.into(), per_instance: per_instance.map(Into::into) };
-    sources.read(&source, Timestamp::UNIX_EPOCH).await
+    sources.read(&source, now()).await
 }
 
 /// What a constant query reads from a server that does this.
@@ -453,7 +458,7 @@ async fn a_bearer_token_is_read_anew_for_every_request() {
     let source = Source::Prometheus { query: CONSTANT.into(), per_instance: None };
     for token in ["first", " second\n"] {
         fs::write(&file, token).unwrap();
-        let answer = sources.read(&source, Timestamp::UNIX_EPOCH).await;
+        let answer = sources.read(&source, now()).await;
         assert_eq!(answer.measurement, value(1.0));
     }
     let sent = server.requests().iter().map(|request| header(request, "authorization")).collect::<Vec<_>>();
@@ -636,6 +641,6 @@ fn files_and_headers_that_cannot_be_used_are_named_at_the_start() {
 #[tokio::test]
 async fn without_a_prometheus_a_query_fails() {
     let source = Source::Prometheus { query: "up".into(), per_instance: None };
-    let answer = Sources::new(None).unwrap().read(&source, Timestamp::UNIX_EPOCH).await;
+    let answer = Sources::new(None).unwrap().read(&source, now()).await;
     assert_eq!(answer.measurement, failed(Failure::Unreachable));
 }

@@ -4,15 +4,15 @@
 
 mod fixture;
 
-use std::time::Duration;
-
-use fixture::{metric, policy};
-use setpoint::policy::{Capacity, Controller, Gains, MetricKind, PerDirection, Policy, Risk, StepLimit};
+use fixture::{metric, untuned};
+#[cfg(feature = "daemon")]
+use setpoint::policy::Metric;
+use setpoint::policy::{Capacity, Controller, MetricKind, Policy, Risk};
 use setpoint::simulation::bound;
-use setpoint::simulation::reference::{self, Settings};
+use setpoint::simulation::contest::{Arena, Contestant};
+use setpoint::simulation::reference::Settings;
 use setpoint::simulation::trace::{CEILING, Trace};
 
-const BOOT: Duration = Duration::from_mins(2);
 const MIN: Capacity = Capacity::new(2);
 
 /// The first `days` of a trace: percent of the time over 500 ms, instance-time relative to the optimum, actions.
@@ -22,8 +22,9 @@ fn steered(csv: &str, bin: usize, days: usize, rules: &Policy) -> (f64, f64, u64
     let needs = bound::needs(&bound::loads(&demand.expected), MIN);
     let max = Capacity::new(2 * needs.iter().max().unwrap());
     let rules = Policy { min: MIN, max, ..rules.clone() };
-    let tally = reference::run(Settings { boot: BOOT, min: MIN, max }, &demand, reference::by_policy(&rules));
-    let score = tally.score(bound::clairvoyant(&needs, BOOT.as_secs_f64()));
+    let arena = Arena::new(Settings::reference(MIN, max), demand);
+    let tally = arena.tally(&Contestant::Policy(Box::new(rules)));
+    let score = tally.score(arena.optimum());
     (score.over_objective, score.relative_cost, u64::from(tally.actions))
 }
 
@@ -35,25 +36,12 @@ fn wild(rules: &Policy) -> (f64, f64, u64) {
     steered(include_str!("traces/tweets_aapl.csv"), 300, 3, rules)
 }
 
-/// A policy with the defaults of a configuration, but for the boot time, which it must learn.
-fn untuned(controller: Controller, target: f64) -> Policy {
-    let cooldown = PerDirection { out: Duration::from_secs(30), inward: Duration::from_mins(1) };
-    let metrics = vec![metric("utilization", MetricKind::Utilization, target)];
-    Policy { controller, metrics, cooldown, boot_time: None, ..policy() }
-}
-
 fn pid() -> Policy {
-    untuned(Controller::Pid(Gains { kp: 0.0, ki: 1.0, kd: None }), 0.7)
+    untuned(fixture::PID, vec![metric("utilization", MetricKind::Utilization, 0.7)])
 }
 
 fn risk() -> Policy {
-    let limit = |percent, count| Some(StepLimit { percent: Some(percent), count, per: Duration::from_mins(1) });
-    Policy {
-        stabilization: PerDirection { out: Duration::ZERO, inward: Duration::from_mins(1) },
-        cooldown: PerDirection { out: Duration::from_secs(30), inward: Duration::from_mins(3) },
-        step: PerDirection { out: limit(400.0, Some(Capacity::new(10))), inward: limit(50.0, None) },
-        ..untuned(Controller::Risk(Risk { share: 0.01 }), CEILING)
-    }
+    untuned(Controller::Risk(Risk { share: 0.01 }), vec![metric("utilization", MetricKind::Utilization, CEILING)])
 }
 
 fn latency() -> Policy {
@@ -83,4 +71,35 @@ fn risk_untuned() {
 fn latency_by_load() {
     check(calm(&latency()), (0.11, 1.145, 247));
     check(wild(&latency()), (1.65, 2.319, 964));
+}
+
+/// The defaults above are those of a configuration.
+#[cfg(feature = "daemon")]
+#[test]
+fn untuned_is_what_a_configuration_gives() {
+    for (kind, rules) in [("pid", pid()), ("risk", risk())] {
+        let text = format!(
+            r#"
+            [prometheus]
+            url = "http://127.0.0.1"
+            [[policy]]
+            name = "web"
+            asg = "web-prod"
+            mode = "active"
+            min = 2
+            max = 10
+            controller = {{ kind = "{kind}" }}
+            [[policy.metric]]
+            name = "utilization"
+            kind = "utilization"
+            query = "utilization"
+            target = {target}
+            "#,
+            target = rules.metrics[0].target
+        );
+        let config = setpoint::config::parse("the test", &text, []).unwrap();
+        let given = &config.policies[0];
+        let metrics = vec![Metric { max_age: given.metrics[0].max_age, ..rules.metrics[0].clone() }];
+        assert_eq!(*given, Policy { metrics, ..rules });
+    }
 }

@@ -144,7 +144,8 @@ impl ControllerState {
         };
         let kept: ArrayVec<Option<MetricState>, MAX_METRICS> = outline.metrics.iter().map(&mut keep).collect();
         if kept.iter().any(Option::is_none) || outline.window > before.window {
-            self.seen_at = None;
+            // When the group was last seen stays known, or a clock that is set back next would not be noticed.
+            self.live_since = None;
             self.highest.clear();
             self.lowest.clear();
         }
@@ -165,7 +166,7 @@ impl ControllerState {
             self.set_back(now);
         }
         let unbroken = self.seen_at.is_some_and(|seen| elapsed(seen, now) <= patience);
-        if !unbroken {
+        if !unbroken || self.live_since.is_none() {
             self.live_since = Some(now);
             self.boots.look_away();
         }

@@ -4,6 +4,7 @@
 //! as its own inputs are there, so a slow source holds up nobody else.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 
 use super::seat::Seat;
 use crate::clock::Clock;
@@ -19,15 +20,19 @@ use crate::journal::{Journal, Record};
 use crate::metric::{Answer, Sources};
 use crate::observation::{Group, Rivals, elapsed};
 use crate::order::Standing;
-use crate::policy::Source;
+use crate::policy::{Policy, Source};
 use crate::status::{Board, LaneStatus};
-use crate::target::{AutoScaling, TargetError};
+use crate::target::{AutoScaling, Survey, TargetError};
 
-/// The longest that a cycle waits for the journal.
+/// The longest that anybody waits for the journal.
 const MOST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often a lane looks again for what else would scale its groups.
 const INSPECTION: Duration = Duration::from_mins(15);
+
+/// Intervals that a turn takes at most: a description or the reads, two last looks, and the call, each of which has a
+/// deadline below the interval; and one to spare.
+const LONGEST_TURN: u32 = 5;
 
 pub(super) struct Lane {
     pub name: Arc<str>,
@@ -43,7 +48,7 @@ pub(super) struct Lane {
 #[derive(Clone)]
 pub(super) struct Gathering {
     answers: Arc<HashMap<Source, Shared<BoxFuture<'static, Answer>>>>,
-    groups: Shared<BoxFuture<'static, Arc<Groups>>>,
+    survey: Shared<BoxFuture<'static, Arc<Survey>>>,
     /// When the cycle was due or ordered, which is what every part of it takes for now: the rhythm is exact, the wake-ups
     /// are not.
     pub at: Timestamp,
@@ -58,7 +63,38 @@ pub(super) struct Gathering {
 /// What operators have ordered.
 pub(super) type Orders = watch::Receiver<Arc<Standing>>;
 
-type Groups = HashMap<Arc<str>, Result<Group, TargetError>>;
+/// What a lane runs in.
+pub(super) struct Surroundings {
+    pub clock: Clock,
+    pub board: Board,
+    pub orders: Orders,
+    pub journal: Journal,
+    pub stop: watch::Receiver<bool>,
+}
+
+/// What comes after a cycle.
+enum Next {
+    /// The next one, in its rhythm.
+    Due,
+    /// One more at once, since something was ordered.
+    Ordered,
+    Stop,
+}
+
+/// The turns that are under way.
+#[derive(Default)]
+struct Turns {
+    running: JoinSet<Seat>,
+    away: HashMap<Id, Away>,
+}
+
+/// Whose turn it is, and since when.
+struct Away {
+    policy: Arc<Policy>,
+    /// Faults of ours in a row before this turn.
+    faults: u32,
+    begun: Timestamp,
+}
 
 /// The name of the lane for a region and an interval.
 pub(super) fn lane_name(region: Option<&str>, interval: Duration) -> Arc<str> {
@@ -89,14 +125,8 @@ impl Lane {
     }
 
     /// Runs one cycle an interval until it is told to stop, then hands back the seats with their states.
-    pub(super) async fn run(
-        mut self,
-        clock: Clock,
-        board: Board,
-        mut orders: Orders,
-        journal: Journal,
-        mut stop: watch::Receiver<bool>,
-    ) -> Vec<Seat> {
+    pub(super) async fn run(mut self, mut around: Surroundings) -> Vec<Seat> {
+        let clock = around.clock;
         let (first, inspected) = oneshot::channel();
         let mut inspection = JoinSet::new();
         inspection.spawn(inspect(self.target.clone(), self.names(), clock, first));
@@ -106,28 +136,31 @@ impl Lane {
         let stopped = tokio::select! {
             _ = inspected => false,
             () = limit => false,
-            _ = stop.wait_for(|stop| *stop) => true,
+            _ = around.stop.wait_for(|stop| *stop) => true,
         };
         if stopped {
             return self.seats;
         }
-        let mut due = clock.now();
+        let (mut due, mut turns) = (clock.now(), Turns::default());
         let mut at = due;
         loop {
-            let known = orders.borrow_and_update().clone();
-            self.cycle(clock, self.gather(at, clock, &orders, &journal), &board).await;
-            due = next(due, self.interval, clock.now());
-            tokio::select! {
-                () = clock.sleep_until(due) => {
-                    due = punctual(due, self.interval, clock.now());
-                    at = due;
+            // An order does not wait for the rhythm, and does not disturb it.
+            match self.cycle(at, due, &mut turns, &mut around).await {
+                Next::Due => due = punctual(next(due, self.interval, due), self.interval, clock.now()),
+                Next::Ordered => {
+                    at = clock.now();
+                    continue;
                 }
-                // An order does not wait for the rhythm, and does not disturb it.
-                () = self.news(&mut orders, &known) => at = clock.now(),
-                // An error means that the daemon itself is gone.
-                _ = stop.wait_for(|stop| *stop) => break,
+                Next::Stop => break,
             }
+            at = due;
         }
+        while let Some(ended) = turns.running.join_next_with_id().await {
+            self.take_back(ended, &mut turns, &around.board);
+        }
+        // The states follow when every lane has stopped.
+        let news = self.seats.iter_mut().flat_map(Seat::take_news).collect();
+        let _ = around.journal.record(news, self.patience(clock)).await;
         self.seats
     }
 
@@ -135,53 +168,90 @@ impl Lane {
         self.seats.iter().map(|seat| seat.policy().asg.clone()).collect()
     }
 
-    /// Waits until something else is ordered of one of the policies than what is `known`.
-    async fn news(&self, orders: &mut Orders, known: &Standing) {
-        let concerns = |standing: &Arc<Standing>| {
-            let differs = |name: &Arc<str>| {
-                standing.pauses.get(name) != known.pauses.get(name)
-                    || standing.overrides.get(name) != known.overrides.get(name)
-            };
-            standing.freeze != known.freeze || self.seats.iter().any(|seat| differs(&seat.policy().name))
-        };
-        if orders.wait_for(concerns).await.is_err() {
+    /// Gives every policy that is there its turn, and takes the seats back until the next cycle is due. A turn that takes
+    /// longer goes on, and only its own policy misses a cycle.
+    async fn cycle(&mut self, at: Timestamp, due: Timestamp, turns: &mut Turns, around: &mut Surroundings) -> Next {
+        let clock = around.clock;
+        let (started, mut finished) = (clock.now(), false);
+        self.begin(at, turns, around);
+        let mut pause = pin!(clock.sleep_until(next(due, self.interval, started)));
+        loop {
+            tokio::select! {
+                biased;
+                Some(ended) = turns.running.join_next_with_id() => {
+                    self.take_back(ended, turns, &around.board);
+                    if !finished && turns.done(at, self.interval) {
+                        finished = true;
+                        self.cycles += 1;
+                        self.write_down(at, &around.journal, clock);
+                        self.publish(started, clock.now(), &around.board);
+                    }
+                }
+                () = &mut pause => return Next::Due,
+                () = self.news(&mut around.orders, clock) => return Next::Ordered,
+                // An error means that the daemon itself is gone.
+                _ = around.stop.wait_for(|stop| *stop) => return Next::Stop,
+            }
+        }
+    }
+
+    /// Waits until something else is ordered of a policy that is here than what it has heeded.
+    async fn news(&self, orders: &mut Orders, clock: Clock) {
+        let behind = |standing: &Arc<Standing>| self.seats.iter().any(|seat| seat.is_behind(standing, clock.now()));
+        if orders.wait_for(behind).await.is_err() {
             // Nobody is left to order anything.
             std::future::pending::<()>().await;
         }
     }
 
-    async fn cycle(&mut self, clock: Clock, gathering: Gathering, board: &Board) {
-        let started = clock.now();
-        let mut turns = JoinSet::new();
-        let mut away = HashMap::new();
-        for seat in self.seats.drain(..) {
-            let policy = seat.policy().clone();
-            let turn = turns.spawn(seat.turn(gathering.clone(), board.clone()));
-            away.insert(turn.id(), policy);
+    /// What has come of the cycle goes to the journal together; nobody waits for it.
+    fn write_down(&mut self, at: Timestamp, journal: &Journal, clock: Clock) {
+        let mut records: Vec<Record> = self.seats.iter_mut().flat_map(Seat::take_news).collect();
+        if journal.is_off() {
+            return;
         }
-        while let Some(ended) = turns.join_next_with_id().await {
-            match ended {
-                Ok((_, seat)) => self.seats.push(seat),
-                // A fault of ours in one policy must not end the others. Without its state it starts as after a
-                // restart, which bars scale-in until a full window has been seen.
-                Err(error) => {
-                    let Some(policy) = away.remove(&error.id()) else { continue };
-                    tracing::error!(event = "evaluation-failed", policy = %policy.name, %error, "the evaluation failed");
-                    self.seats.push(Seat::after_a_fault(policy, board));
-                }
-            }
-        }
-        let states = self.seats.iter_mut().filter_map(|seat| seat.state_to_save(false, gathering.at)).collect();
-        let news: Vec<Record> = self.seats.iter_mut().flat_map(Seat::take_news).chain::<Vec<_>>(states).collect();
-        if !news.is_empty() {
+        records.extend(self.seats.iter_mut().filter_map(|seat| seat.state_to_save(false, at)));
+        if !records.is_empty() {
             // What is wrong with the journal is logged by whoever watches it.
-            let _ = gathering.journal.record(news, gathering.patience).await;
+            tokio::spawn(journal.record(records, self.patience(clock)));
         }
-        self.cycles += 1;
-        self.publish(started, clock.now(), board);
     }
 
-    fn gather(&self, now: Timestamp, clock: Clock, orders: &Orders, journal: &Journal) -> Gathering {
+    /// How long anybody waits for the journal, on the wall: a disk that hangs must not make the next decision late.
+    fn patience(&self, clock: Clock) -> Duration {
+        (clock.on_the_wall(self.interval) / 4).min(MOST_PATIENCE)
+    }
+
+    fn begin(&mut self, at: Timestamp, turns: &mut Turns, around: &Surroundings) {
+        let (ready, resting) = self.seats.drain(..).partition(Seat::is_ready);
+        self.seats = ready;
+        let gathering = self.gather(at, around);
+        let ready = std::mem::replace(&mut self.seats, resting);
+        self.seats.iter_mut().for_each(Seat::rest);
+        for seat in ready {
+            let away = Away { policy: seat.policy().clone(), faults: seat.faults(), begun: at };
+            let turn = turns.running.spawn(seat.turn(gathering.clone(), around.board.clone()));
+            turns.away.insert(turn.id(), away);
+        }
+    }
+
+    fn take_back(&mut self, ended: Result<(Id, Seat), JoinError>, turns: &mut Turns, board: &Board) {
+        match ended {
+            Ok((id, seat)) => {
+                turns.away.remove(&id);
+                self.seats.push(seat);
+            }
+            // A fault of ours in one policy must not end the others. Without its state it starts as after a restart,
+            // which bars scale-in until a full window has been seen.
+            Err(error) => {
+                let Some(Away { policy, faults, .. }) = turns.away.remove(&error.id()) else { return };
+                tracing::error!(event = "evaluation-failed", policy = %policy.name, %error, "the evaluation failed");
+                self.seats.push(Seat::after_a_fault(policy, faults + 1, board));
+            }
+        }
+    }
+
+    fn gather(&self, now: Timestamp, around: &Surroundings) -> Gathering {
         let metrics = self.seats.iter().flat_map(|seat| &seat.policy().metrics);
         let distinct: HashSet<&Source> = metrics.map(|metric| &metric.source).collect();
         let read = |source: &Source| {
@@ -190,15 +260,15 @@ impl Lane {
         };
         let answers = distinct.into_iter().map(|source| (source.clone(), read(source))).collect();
         let (target, names) = (self.target.clone(), self.names());
-        let groups = async move { Arc::new(target.describe(&names, now).await) }.boxed().shared();
+        let survey = async move { Arc::new(target.survey(&names).await) }.boxed().shared();
         Gathering {
             answers: Arc::new(answers),
-            groups,
+            survey,
             at: now,
             target: self.target.clone(),
-            orders: orders.clone(),
-            journal: journal.clone(),
-            patience: patience(clock.on_the_wall(self.interval)),
+            orders: around.orders.clone(),
+            journal: around.journal.clone(),
+            patience: self.patience(around.clock),
         }
     }
 
@@ -213,6 +283,14 @@ impl Lane {
     }
 }
 
+impl Turns {
+    /// The turns that began at `due` have ended, and none hangs.
+    fn done(&self, due: Timestamp, interval: Duration) -> bool {
+        let open = |away: &Away| away.begun == due || elapsed(away.begun, due) > interval * LONGEST_TURN;
+        !self.away.values().any(open)
+    }
+}
+
 impl Gathering {
     /// The answer of `source`, read once a cycle.
     pub(super) async fn answer(&self, source: &Source) -> Option<Answer> {
@@ -222,15 +300,11 @@ impl Gathering {
         }
     }
 
-    /// The group `name`, described once a cycle.
-    pub(super) async fn group(&self, name: &str) -> Option<Result<Group, TargetError>> {
-        self.groups.clone().await.get(name).cloned()
+    /// The group `name`, described once a cycle with all the others.
+    pub(super) async fn group(&self, name: &Arc<str>) -> Result<Group, TargetError> {
+        let survey = self.survey.clone().await;
+        self.target.complete(&survey, name, self.at).await
     }
-}
-
-/// How long a cycle waits for the journal, on the wall: a disk that hangs must not make the next decision late.
-fn patience(interval: Duration) -> Duration {
-    (interval / 4).min(MOST_PATIENCE)
 }
 
 /// The first moment after `now` that is a whole number of intervals after `due`: a late cycle is skipped, not made up.
@@ -287,5 +361,56 @@ mod tests {
         assert_eq!(next(at(0), interval, at(15)), at(30));
         assert_eq!(next(at(0), interval, at(44)), at(45));
         assert_eq!(next(at(0), interval, at(45)), at(60));
+    }
+
+    /// An answer to every call: two groups.
+    const GROUPS: &str = "<DescribeAutoScalingGroupsResponse><DescribeAutoScalingGroupsResult><AutoScalingGroups>\
+        <member><AutoScalingGroupName>sick</AutoScalingGroupName><MinSize>1</MinSize><MaxSize>9</MaxSize>\
+        <DesiredCapacity>2</DesiredCapacity></member>\
+        <member><AutoScalingGroupName>well</AutoScalingGroupName><MinSize>1</MinSize><MaxSize>9</MaxSize>\
+        <DesiredCapacity>2</DesiredCapacity></member>\
+        </AutoScalingGroups></DescribeAutoScalingGroupsResult></DescribeAutoScalingGroupsResponse>";
+
+    async fn lane() -> Lane {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(axum::serve(listener, axum::Router::new().fallback(async || GROUPS)).into_future());
+        let policy = |name| {
+            format!(
+                "[[policy]]\nname = \"{name}\"\nasg = \"{name}\"\nmin = 1\nmax = 9\n[[policy.metric]]\nname = \"cpu\"\n\
+                 kind = \"utilization\"\nquery = \"cpu\"\ntarget = 0.5\n"
+            )
+        };
+        let text = format!("[prometheus]\nurl = \"{url}\"\n[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{url}\"\n");
+        let config = crate::config::parse("test.toml", &(text + &policy("sick") + &policy("well")), []).unwrap();
+        let sources = Arc::new(Sources::new(config.prometheus.as_ref()).unwrap());
+        let credentials = aws_credential_types::Credentials::from_keys("test", "test", None);
+        let target = Arc::new(AutoScaling::connect(&config.aws, None, Some(credentials)).await.unwrap());
+        let mut lane = Lane::new("lane".into(), None, Duration::from_secs(15), sources, target);
+        lane.seats = config.policies.into_iter().map(Seat::new).collect();
+        lane
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_policy_whose_evaluation_fails_is_shown_so_tried_ever_less_often_and_disturbs_no_other() {
+        let mut lane = lane().await;
+        let mut policy = Policy::clone(lane.seats[0].policy());
+        policy.interval = Duration::MAX; // More than the core can reckon with, and than the configuration allows.
+        lane.seats[0] = Seat::new(policy);
+        let clock = Clock::accelerated(Timestamp::UNIX_EPOCH, 1.0);
+        let board = Board::new(crate::status::Snapshot::new("test".into(), clock.now()));
+        board.publish(|snapshot| {
+            snapshot.policies = lane.seats.iter().map(|seat| (seat.policy().name.clone(), seat.status())).collect();
+        });
+        let (stop, stopped) = watch::channel(false);
+        let running = tokio::spawn(lane.run(clock, board.clone(), stopped));
+        tokio::time::sleep(Duration::from_secs(40 * 15 + 7)).await;
+        stop.send_replace(true);
+        assert_eq!(running.await.unwrap().len(), 2);
+        let shown = board.reader().borrow().policies.clone();
+        assert_eq!((shown["well"].counters.evaluations, shown["well"].counters.failures), (41, 0));
+        // In the cycles 0, 1, 3, 7, 15 and 31.
+        assert_eq!((shown["sick"].counters.evaluations, shown["sick"].counters.failures), (0, 6));
+        assert!(shown["sick"].because.as_ref().unwrap().contains("fault of Setpoint's own"));
     }
 }

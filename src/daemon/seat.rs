@@ -33,7 +33,14 @@ pub(super) struct Seat {
     saved: Option<Timestamp>,
     /// Nothing is known of what was done before the start, so the group's own activities are to tell.
     blank: bool,
+    /// Turns in a row that were lost to a fault of ours.
+    faults: u32,
+    /// Cycles to sit out before the next turn.
+    rest: u32,
 }
+
+/// Turns are tried again after 1, 2, 4, ... cycles, at most two to this power.
+const LONGEST_REST: u32 = 5;
 
 impl Seat {
     /// A seat that begins with what a journal has kept of its policy, if anything.
@@ -48,7 +55,11 @@ impl Seat {
             control::settle(state, &decision, &action.outcome.unwrap_or(Outcome::Unknown), action.at)
         });
         status.last_action = actions.pop().map(shown);
-        Self { policy: Arc::new(policy), state, status, news: Vec::new(), saved: None, blank }
+        Self { blank, ..Self::with(Arc::new(policy), state, status) }
+    }
+
+    fn with(policy: Arc<Policy>, state: ControllerState, status: PolicyStatus) -> Self {
+        Self { policy, state, status, news: Vec::new(), saved: None, blank: false, faults: 0, rest: 0 }
     }
 
     /// The same seat under a changed policy.
@@ -56,11 +67,12 @@ impl Seat {
         let state = self.state.under_changed_policy(&self.policy, &policy);
         let last_action = self.status.last_action;
         let status = PolicyStatus { last_action, counters: self.status.counters, ..PolicyStatus::new(&policy) };
-        Self { policy: Arc::new(policy), state, status, news: self.news, saved: None, blank: self.blank }
+        let (news, blank) = (self.news, self.blank);
+        Self { news, blank, ..Self::with(Arc::new(policy), state, status) }
     }
 
-    /// A seat whose turn was lost to a fault of ours.
-    pub(super) fn after_a_fault(policy: Arc<Policy>, board: &Board) -> Self {
+    /// A seat whose turn was lost to a fault of ours, as were `faults` in a row with it.
+    pub(super) fn after_a_fault(policy: Arc<Policy>, faults: u32, board: &Board) -> Self {
         let mut status = PolicyStatus::new(&policy);
         board.publish(|snapshot| {
             if let Some(shown) = snapshot.policies.get_mut(&policy.name) {
@@ -71,8 +83,33 @@ impl Seat {
                 *shown = Arc::new(status.clone());
             }
         });
+        let rest = (1 << (faults - 1).min(LONGEST_REST)) - 1;
         // What was done before is in the group's activities.
-        Self { policy, state: ControllerState::default(), status, news: Vec::new(), saved: None, blank: true }
+        Self { blank: true, faults, rest, ..Self::with(policy, ControllerState::default(), status) }
+    }
+
+    /// It has a turn in this cycle.
+    pub(super) fn is_ready(&self) -> bool {
+        self.rest == 0
+    }
+
+    /// Sits out a cycle.
+    pub(super) fn rest(&mut self) {
+        self.rest = self.rest.saturating_sub(1);
+    }
+
+    pub(super) fn faults(&self) -> u32 {
+        self.faults
+    }
+
+    /// Whether something else is ordered now than what the last evaluation has heeded.
+    pub(super) fn is_behind(&self, standing: &Standing, now: Timestamp) -> bool {
+        self.is_ready()
+            && self.status.evaluation.as_ref().is_some_and(|last| {
+                let Observation { ordered, paused, .. } = last.observation;
+                ordered != override_of(standing, &self.policy.name, now)
+                    || paused != standing.stops(&self.policy.name, now)
+            })
     }
 
     pub(super) fn policy(&self) -> &Arc<Policy> {
@@ -112,6 +149,7 @@ impl Seat {
         let (outcome, error) = apply(&gathering, &self.policy, &evaluation).await;
         self.state = control::settle(state, &evaluation.decision, &outcome, now);
         self.record(evaluation, outcome, error);
+        self.faults = 0;
         let (name, shown) = (self.policy.name.clone(), self.status());
         board.publish(|snapshot| drop(snapshot.policies.insert(name, shown)));
         self
@@ -120,7 +158,7 @@ impl Seat {
     fn observe(
         &mut self,
         answers: Vec<Option<Answer>>,
-        group: Option<Result<Group, TargetError>>,
+        group: Result<Group, TargetError>,
         now: Timestamp,
     ) -> Observation {
         let mut measurements = ArrayVec::new();
@@ -136,9 +174,8 @@ impl Seat {
             measurements.push(measurement);
         }
         let (group, detail) = match group {
-            Some(Ok(group)) => (Some(group.status(self.policy.warm_up, now)), None),
-            Some(Err(error)) => (None, Some(crate::telemetry::chain(&error))),
-            None => (None, Some("the group was not described".into())),
+            Ok(group) => (Some(group.status(self.policy.warm_up, now)), None),
+            Err(error) => (None, Some(crate::telemetry::chain(&error))),
         };
         if group.is_none() {
             self.status.counters.describe_failures += 1;
@@ -149,9 +186,7 @@ impl Seat {
 
     /// Adds what operators have ordered, as it stands now that all else has been gathered.
     fn take_orders(&self, standing: &Standing, seen: &mut Observation, now: Timestamp) {
-        let override_of =
-            |bounds: &crate::order::Override| Override { floor: bounds.floor, cap: bounds.cap, until: bounds.until };
-        seen.ordered = standing.bounds(&self.policy.name, now).map(override_of);
+        seen.ordered = override_of(standing, &self.policy.name, now);
         seen.paused = standing.stops(&self.policy.name, now);
     }
 
@@ -209,6 +244,12 @@ impl Seat {
         let metrics = metrics.filter_map(|m| m.detail.as_ref().map(|detail| format!("{}: {detail}", m.name)));
         metrics.chain(self.status.group_detail.clone()).collect::<Vec<_>>().join("; ")
     }
+}
+
+/// The override of `policy` at `now`, as the core takes it.
+fn override_of(standing: &Standing, policy: &str, now: Timestamp) -> Option<Override> {
+    let crate::order::Override { floor, cap, until, .. } = *standing.bounds(policy, now)?;
+    Some(Override { floor, cap, until })
 }
 
 async fn apply(gathering: &Gathering, policy: &Policy, evaluation: &Evaluation) -> (Outcome, Option<String>) {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::keeping::{recall, watch_over};
-use super::lane::{Lane, Orders, lane_name};
+use super::lane::{Lane, Surroundings, lane_name};
 use super::seat::Seat;
 use crate::clock::Clock;
 use crate::config::{Config, Findings};
@@ -289,8 +289,14 @@ impl Daemon {
 
     fn spawn(&self, lane: Lane) -> Running {
         let (stop, stopped) = watch::channel(false);
-        let orders: Orders = self.orders.subscribe();
-        let task = tokio::spawn(lane.run(self.clock, self.board.clone(), orders, self.journal.clone(), stopped));
+        let around = Surroundings {
+            clock: self.clock,
+            board: self.board.clone(),
+            orders: self.orders.subscribe(),
+            journal: self.journal.clone(),
+            stop: stopped,
+        };
+        let task = tokio::spawn(lane.run(around));
         Running { stop, task }
     }
 

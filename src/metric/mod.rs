@@ -119,7 +119,7 @@ impl Sources {
     pub async fn read(&self, source: &Source, now: Timestamp) -> Answer {
         let read = match source {
             Source::Prometheus { query, per_instance } => match &self.prometheus {
-                Some(client) => client.read(query, per_instance.as_deref()).await,
+                Some(client) => client.read(query, per_instance.as_deref(), now).await,
                 None => Err(Answer::failed(Failure::Unreachable, "no [prometheus] is configured")),
             },
             Source::Exposition(scrape) => self.exposition.read(scrape, now).await,

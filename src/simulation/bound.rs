@@ -6,10 +6,8 @@
 
 use std::collections::VecDeque;
 
-use jiff::Timestamp;
-
 use super::queue::INSTANCE_RATE;
-use super::reference::Seen;
+use super::reference::{Seen, Settings};
 use super::trace::{CEILING, STEP, count, whole};
 use crate::observation::elapsed;
 use crate::policy::Capacity;
@@ -17,7 +15,7 @@ use crate::policy::Capacity;
 /// How long the reactive rule may look back for the highest demand, in seconds.
 const HOLDS: [f64; 13] = [0.0, 15.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0];
 
-/// The instances, before rounding, that keep the objective at each of these `rates` in requests per second.
+/// The instances, before rounding, that keep the objective of the reference plant at each of these `rates` in requests per second.
 pub fn loads(rates: &[f64]) -> Vec<f64> {
     rates.iter().map(|rate| rate / (INSTANCE_RATE * CEILING)).collect()
 }
@@ -53,12 +51,14 @@ pub fn clairvoyant(needs: &[u32], boot: f64) -> f64 {
     instance_seconds
 }
 
-/// Decides as one who knows the next `lead` seconds of `needs`, and nothing beyond.
-pub fn look_ahead(needs: &[u32], lead: f64) -> impl FnMut(&Seen) -> Capacity {
+/// Decides as one who knows the `rates` of every step until what is launched now is warm and asked about again.
+pub fn look_ahead<'a>(settings: &'a Settings, rates: &'a [f64]) -> impl FnMut(&Seen) -> Capacity + 'a {
+    let lead = settings.boot.longest() + settings.warm_up + settings.interval;
+    let known = whole(lead.as_secs_f64() / STEP) + 1;
     move |seen| {
-        let now = whole(elapsed(Timestamp::UNIX_EPOCH, seen.at).as_secs_f64() / STEP);
-        let known = needs.iter().skip(now).take(whole(lead / STEP) + 1);
-        Capacity::new(known.copied().max().unwrap_or_default())
+        let now = whole(elapsed(settings.start, seen.at).as_secs_f64() / STEP);
+        let highest = rates.iter().skip(now).take(known).copied().fold(0.0, f64::max);
+        settings.needed(highest)
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
 
     use super::*;
     use crate::simulation::noise::Noise;
-    use crate::simulation::reference::{Settings, run};
+    use crate::simulation::reference::{Boot, run};
     use crate::simulation::trace::Demand;
 
     /// By trying every fleet at every step: the cheapest way to each size, step by step.
@@ -197,17 +197,20 @@ mod tests {
 
     #[test]
     fn looking_ahead_sees_as_far_as_the_lead() {
-        let settings = Settings { boot: Duration::ZERO, min: Capacity::new(1), max: Capacity::new(100) };
-        let needs: Vec<u32> = (1..=20).collect();
-        let demand = Demand { expected: vec![0.0; 20], arrived: vec![0.0; 20] };
-        let mut ahead = look_ahead(&needs, 6.0);
+        let boot = Boot::Constant(Duration::from_secs(6));
+        let reference = Settings::reference(Capacity::new(1), Capacity::new(100));
+        let settings = Settings { boot, warm_up: Duration::ZERO, interval: Duration::from_secs(15), ..reference };
+        let rates: Vec<f64> = (1..=30).map(|instances| f64::from(instances) * settings.bearable() - 1.0).collect();
+        let demand = Demand { expected: vec![0.0; 30], arrived: vec![0.0; 30], retried: 0.0 };
+        let mut ahead = look_ahead(&settings, &rates);
         let mut answers = Vec::new();
-        run(settings, &demand, |seen| {
+        let decide = |seen: &Seen| {
             let wanted = ahead(seen);
             answers.push(wanted.get());
             wanted
-        });
-        assert_eq!(answers, [13, 18], "of steps 10 and 15, two steps later each");
+        };
+        run(&settings, &demand, decide, |_| {});
+        assert_eq!(answers, [18, 23, 28, 30], "of steps 10, 15, 20 and 25, seven steps later each");
     }
 
     fn terms(risk: f64) -> Terms {

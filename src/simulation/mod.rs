@@ -20,14 +20,23 @@
 //! | file | is |
 //! |---|---|
 //! | [`trace`] | a recorded workload, scaled and with noise |
+//! | [`generator`] | workloads by name |
+//! | [`settings`] | what the plant is made of |
 //! | [`reference`](mod@reference) | a fleet in steps of 3 s, with any controller |
+//! | `fleet`, `server` | its instances, and what they serve |
+//! | [`driver`] | a policy as that controller |
 //! | [`peers`] | how other autoscalers would decide there |
 //! | [`score`] | how well it went |
 //! | [`bound`] | what a clairvoyant would have needed, and what the best reactive rule |
+//! | [`contest`] | policies and peers on the same workload |
 
 pub mod activity;
 pub mod bound;
+pub mod contest;
+pub mod driver;
 pub mod faults;
+mod fleet;
+pub mod generator;
 pub mod group;
 pub mod history;
 pub mod instance;
@@ -39,6 +48,8 @@ pub mod promql;
 pub mod queue;
 pub mod reference;
 pub mod score;
+mod server;
+pub mod settings;
 pub mod trace;
 #[cfg(feature = "daemon")]
 pub mod wire;

@@ -21,7 +21,15 @@ pub const GAUGE_STEPS: usize = 15;
 
 /// The share of its full capacity that an instance has this long after it went into service.
 pub fn share_of_capacity(in_service: Duration) -> f64 {
-    COLD_SHARE + (1.0 - COLD_SHARE) * (in_service.as_secs_f64() / WARM_UP.as_secs_f64()).min(1.0)
+    share_warmed(in_service, WARM_UP)
+}
+
+/// The same of one that takes `warm_up` to its full capacity.
+pub fn share_warmed(in_service: Duration, warm_up: Duration) -> f64 {
+    if in_service >= warm_up {
+        return 1.0;
+    }
+    COLD_SHARE + (1.0 - COLD_SHARE) * in_service.div_duration_f64(warm_up)
 }
 
 /// What one step was like.

@@ -2,6 +2,8 @@
 //!
 //! Pure arithmetic. Times are in seconds, rates in requests per second of one instance at full capacity.
 
+use super::trace::CEILING;
+
 /// Workers of one instance.
 pub const WORKERS: u32 = 8;
 
@@ -31,6 +33,42 @@ pub fn erlang_c(servers: u32, offered: f64) -> f64 {
     blocked / (1.0 - utilization * (1.0 - blocked))
 }
 
+/// What one instance can do, and what its owner promised.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Service {
+    /// Requests per second that one warm instance can serve at most.
+    pub rate: f64,
+    /// Workers of one instance; each is busy for `workers / rate` seconds with a request, on average.
+    pub workers: u32,
+    /// The 99th percentile of the response time is to stay within this many seconds.
+    pub objective: f64,
+    /// The utilization up to which it does.
+    pub ceiling: f64,
+}
+
+impl Service {
+    /// The instances of the reference plant.
+    pub const REFERENCE: Self = Self { rate: INSTANCE_RATE, workers: WORKERS, objective: OBJECTIVE, ceiling: CEILING };
+
+    /// An instance of `workers` that serve `rate` requests per second together, with an `objective` in seconds; `None`
+    /// where even an idle one misses that.
+    pub fn new(rate: f64, workers: u32, objective: f64) -> Option<Self> {
+        let at = |ceiling| Self { rate, workers, objective, ceiling };
+        let kept = |load: f64| Queue::of(&at(load), load, 0.0).p99() <= objective;
+        let (mut low, mut high) = (0.0, FULL);
+        for _ in 0..40 {
+            let middle = f64::midpoint(low, high);
+            if kept(middle) { low = middle } else { high = middle }
+        }
+        kept(low).then(|| at(low)).filter(|service| service.ceiling > 0.0)
+    }
+
+    /// Seconds that a request keeps one worker busy, on average.
+    pub fn mean_service(&self) -> f64 {
+        f64::from(self.workers) / self.rate
+    }
+}
+
 /// The queue of one instance at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Queue {
@@ -40,22 +78,40 @@ pub struct Queue {
     drain: f64,
     /// Seconds that every request spends behind the backlog.
     backlog: f64,
+    /// Seconds of service, on average.
+    service: f64,
 }
 
 impl Queue {
-    /// The queue at `utilization` (0..=1) behind `backlog` seconds of work.
+    /// The queue of a reference instance at `utilization` (0..=1) behind `backlog` seconds of work.
     pub fn at(utilization: f64, backlog: f64) -> Self {
+        Self::of(&Service::REFERENCE, utilization, backlog)
+    }
+
+    /// The queue of an instance of this `service`.
+    pub fn of(service: &Service, utilization: f64, backlog: f64) -> Self {
         let load = utilization.clamp(0.0, FULL);
         Self {
-            busy: erlang_c(WORKERS, load * f64::from(WORKERS)),
-            drain: INSTANCE_RATE * (1.0 - load),
+            busy: erlang_c(service.workers, load * f64::from(service.workers)),
+            drain: service.rate * (1.0 - load),
             backlog: backlog.clamp(0.0, LONGEST_WAIT),
+            service: service.mean_service(),
         }
+    }
+
+    /// The mean response time.
+    pub fn mean(&self) -> f64 {
+        self.service + self.mean_wait() + self.backlog
+    }
+
+    /// The mean wait for a worker, without that behind the backlog.
+    pub fn mean_wait(&self) -> f64 {
+        (self.busy / self.drain).min(LONGEST_WAIT)
     }
 
     /// The 99th percentile of the response time, from above: the percentiles of service and wait are added.
     pub fn p99(&self) -> f64 {
-        let service = MEAN_SERVICE * 100.0_f64.ln();
+        let service = self.service * 100.0_f64.ln();
         let wait = ((100.0 * self.busy).ln().max(0.0) / self.drain).min(LONGEST_WAIT);
         service + wait + self.backlog
     }
@@ -66,7 +122,7 @@ impl Queue {
         if left <= 0.0 {
             return 1.0;
         }
-        let service = 1.0 / MEAN_SERVICE;
+        let service = 1.0 / self.service;
         let unhindered = (-service * left).exp();
         // Service and wait decay at the same rate where this is singular; a hair beside it, the formula holds.
         let drain = if (self.drain - service).abs() < 1e-6 * service { service * (1.0 + 1e-6) } else { self.drain };
@@ -99,6 +155,24 @@ mod tests {
         near(Queue::at(0.70, 0.0).p99(), 0.239, 0.002);
         near(Queue::at(0.0, 0.0).p99(), 0.1842, 0.0001);
         near(Queue::at(0.0, 3.0).p99(), 3.1842, 0.0001);
+    }
+
+    #[test]
+    fn the_mean_is_that_of_erlang() {
+        // One worker: 1 / (μ - λ).
+        let one = Service::new(10.0, 1, 5.0).unwrap();
+        near(Queue::of(&one, 0.6, 0.0).mean(), 1.0 / (10.0 - 6.0), 1e-12);
+        near(Queue::of(&one, 0.6, 2.0).mean(), 2.25, 1e-12);
+    }
+
+    #[test]
+    fn the_ceiling_is_where_the_99th_percentile_reaches_the_objective() {
+        near(Service::new(INSTANCE_RATE, WORKERS, OBJECTIVE).unwrap().ceiling, 0.930_858_5, 1e-6);
+        // One worker at load r waits beyond w with probability r exp(-(1 - r) rate w).
+        let one = Service::new(100.0, 1, 0.2).unwrap();
+        let wait = (100.0 * one.ceiling).ln() / (100.0 * (1.0 - one.ceiling));
+        near(0.01 * 100.0_f64.ln() + wait, 0.2, 1e-6);
+        assert_eq!(Service::new(200.0, 8, 0.1), None, "service alone takes 184 ms");
     }
 
     #[test]

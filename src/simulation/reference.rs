@@ -1,53 +1,33 @@
-//! The reference plant: identical instances under a [`Demand`], in steps of 3 s, with any controller in charge.
+//! The reference plant: a fleet under a [`Demand`], in steps of 3 s, with any controller in charge.
 //!
 //! Pure and deterministic, and apart from the [world](super::world), which is for people to watch: here two weeks pass
-//! in a fraction of a second. A fluid model: one plant, alike instances, launches that never fail, metrics that are
-//! never missing. Figures from here are to be quoted with that.
+//! in a fraction of a second. A fluid model of one service behind one balancer, with metrics that are never missing.
+//! Figures from here are to be quoted with that.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::group::LEAST_BILLED;
-use super::plant::{Reading, WARM_UP, share_of_capacity};
-use super::queue::{INSTANCE_RATE, LONGEST_WAIT, Queue};
-use super::score::Tally;
+use super::fleet::{Fleet, Serving};
+use super::noise::{Noise, scramble};
+use super::plant::Reading;
+use super::score::{Provision, Tally};
+use super::server::{Gauges, Served, Server, steps};
+pub use super::settings::{BOOT, Boot, INTERVAL, Removed, STEP, Settings, Speeds};
 use super::trace::{Demand, count};
-use crate::control::{ControllerState, Decision, Outcome, evaluate, settle};
-use crate::observation::{GroupStatus, Measurement, Observation, Rivals, Suspended};
-use crate::policy::{Capacity, Metric, MetricKind, Policy};
-
-/// One step of the plant.
-pub const STEP: Duration = Duration::from_secs(3);
-
-/// How often the controller is asked.
-pub const INTERVAL: Duration = Duration::from_secs(15);
-
-/// Steps between two questions, and steps that a measurement is the mean of.
-const STEPS_AN_INTERVAL: usize = 5;
-
-/// The utilization that the fleet starts at.
-const FIRST_UTILIZATION: f64 = 0.7;
-
-/// What a plant is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Launch to in service.
-    pub boot: Duration,
-    /// Least capacity.
-    pub min: Capacity,
-    /// Most capacity.
-    pub max: Capacity,
-}
+use crate::policy::Capacity;
 
 /// What a controller sees when it is asked.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Seen {
-    /// Now; the run began at the Unix epoch.
+    /// Now.
     pub at: Timestamp,
-    /// The mean over one interval that ended a step ago, as a scrape would give it.
+    /// The mean over one interval that ended a lag ago, as a scrape would give it.
     pub measured: Reading,
+    /// Requests that were served or waited, on average over the same interval.
+    pub in_flight: f64,
+    /// Age of the newest sample.
+    pub age: Duration,
     /// Desired capacity.
     pub desired: Capacity,
     /// In service.
@@ -56,184 +36,140 @@ pub struct Seen {
     pub warm: Capacity,
     /// Launched, not yet in service.
     pub pending: Capacity,
-    /// The bounds of the group.
-    pub settings: Settings,
+    /// The least that the group allows.
+    pub min: Capacity,
+    /// The most that the group allows.
+    pub max: Capacity,
 }
 
-/// Lets `decide` steer a fleet through `demand`: it is asked every [`INTERVAL`], and answers the desired capacity,
-/// which is held to the bounds.
-pub fn run(settings: Settings, demand: &Demand, mut decide: impl FnMut(&Seen) -> Capacity) -> Tally {
+/// One resolution of a run, at its end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moment {
+    /// When it ended.
+    pub at: Timestamp,
+    /// Requests per second that arrived, on average.
+    pub demand: f64,
+    /// The fewest instances that keep the objective at the highest rate that was to be expected in it.
+    pub needed: Capacity,
+    /// Desired capacity.
+    pub desired: Capacity,
+    /// In service.
+    pub in_service: Capacity,
+    /// Launched, not yet in service.
+    pub pending: Capacity,
+    /// Busy share of the workers, on average.
+    pub utilization: f64,
+    /// 99th percentile of the response time in seconds, on average.
+    pub p99: f64,
+    /// Response time of the requests that were answered in seconds, on average.
+    pub mean_response: f64,
+    /// Share of it that the 99th percentile was over the objective.
+    pub over_objective: f64,
+}
+
+/// Lets `decide` steer a fleet through `demand`: it is asked once an interval, and answers the desired capacity, which
+/// is held to the bounds. `watch` is shown each [`Moment`].
+pub fn run(
+    settings: &Settings,
+    demand: &Demand,
+    mut decide: impl FnMut(&Seen) -> Capacity,
+    mut watch: impl FnMut(&Moment),
+) -> Tally {
     let mut fleet = Fleet::start(settings, demand.expected.first().copied().unwrap_or_default());
-    let mut server = Server::default();
+    let mut server = Server::new(settings.service, settings.interval, settings.lag, demand.retried);
+    let mut blur = Noise::new(scramble(settings.seed));
     let mut tally = Tally::default();
-    for (step, rate) in demand.arrived.iter().enumerate() {
-        if let Some(measured) = server.measured().filter(|_| step % STEPS_AN_INTERVAL == 0) {
+    let mut span = Span::default();
+    let [interval, resolution] = [settings.interval, settings.resolution].map(|time| steps(time).max(1));
+    for (step, (rate, expected)) in demand.arrived.iter().zip(&demand.expected).enumerate() {
+        if step.is_multiple_of(interval)
+            && let Some(measured) = server.measured()
+        {
             let desired = fleet.desired();
-            let wanted = decide(&fleet.seen(measured)).clamp(settings.min, settings.max);
+            let seen = seen(settings, &mut fleet, blurred(measured, settings.noise, &mut blur));
+            let wanted = decide(&seen).clamp(settings.min, settings.max);
             fleet.set_desired(wanted);
             tally.change(desired, wanted);
         }
-        let reading = server.serve(*rate, fleet.capacity());
-        tally.step(&reading);
-        fleet.now += STEP;
+        let serving = fleet.serving();
+        let outcome = server.serve(*rate, serving.capacity);
+        let needed = settings.needed(*expected);
+        tally.step(&outcome, &settings.service, Provision { needed, in_service: serving.in_service });
+        span.add(&outcome, needed, settings.service.objective);
+        fleet.step();
+        if (step + 1).is_multiple_of(resolution) {
+            watch(&std::mem::take(&mut span).moment(settings, &fleet, serving));
+        }
     }
     tally.billed_seconds = fleet.billed_seconds();
     tally
 }
 
-/// What `policy` decides, by the library's own code; every decision is applied at once.
-pub fn by_policy(policy: &Policy) -> impl FnMut(&Seen) -> Capacity {
-    let mut state = ControllerState::default();
-    move |seen| {
-        let measurements = policy.metrics.iter().map(|metric| seen.measurement_of(metric)).collect();
-        let observation = Observation { measurements, group: Some(seen.group()), ..Observation::default() };
-        let (evaluation, next) = evaluate(policy, std::mem::take(&mut state), &observation, seen.at);
-        state = settle(next, &evaluation.decision, &Outcome::Applied, seen.at);
-        match evaluation.decision {
-            Decision::Scale { to, .. } => to,
-            Decision::Hold => seen.desired,
-        }
-    }
+fn seen(settings: &Settings, fleet: &mut Fleet, measured: Gauges) -> Seen {
+    let Serving { in_service, warm, .. } = fleet.serving();
+    let (desired, pending) = (fleet.desired(), fleet.desired().minus(in_service));
+    let Settings { min, max, lag: age, .. } = *settings;
+    let Gauges { reading: measured, in_flight } = measured;
+    Seen { at: time(settings, fleet), measured, in_flight, age, desired, in_service, warm, pending, min, max }
 }
 
-impl Seen {
-    fn measurement_of(&self, metric: &Metric) -> Measurement {
-        let value = match metric.kind {
-            MetricKind::Utilization => self.measured.utilization * metric.full_scale(),
-            MetricKind::Total => self.measured.arrival_rate,
-            MetricKind::Latency => self.measured.p99,
-        };
-        Measurement::of(value, Some(STEP))
-    }
-
-    fn group(&self) -> GroupStatus {
-        GroupStatus {
-            desired: self.desired,
-            min: self.settings.min,
-            max: self.settings.max,
-            in_service: self.in_service,
-            warm: self.warm,
-            pending: self.pending,
-            healthy: self.in_service,
-            suspended: Suspended::default(),
-            refreshing: false,
-            launch_failure: None,
-            rivals: Rivals::None,
-        }
-    }
+fn time(settings: &Settings, fleet: &Fleet) -> Timestamp {
+    settings.start.saturating_add(fleet.since_start()).unwrap_or(settings.start)
 }
 
-/// The instances, by when they were launched.
-struct Fleet {
-    settings: Settings,
-    /// Since long enough before the start that the first instances are warm.
-    now: Duration,
-    /// Of each instance, oldest first.
-    launched: VecDeque<Duration>,
-    /// Instance-seconds of those that are gone.
-    billed: f64,
+/// The same with an error of this relative `deviation` on each of its numbers.
+fn blurred(exact: Gauges, deviation: f64, noise: &mut Noise) -> Gauges {
+    if deviation <= 0.0 {
+        return exact;
+    }
+    let mut blur = |exact: f64| (exact * (1.0 + deviation * noise.normal())).max(0.0);
+    let reading = Reading {
+        utilization: blur(exact.reading.utilization).min(1.0),
+        arrival_rate: blur(exact.reading.arrival_rate),
+        p99: blur(exact.reading.p99),
+    };
+    Gauges { reading, in_flight: blur(exact.in_flight) }
 }
 
-impl Fleet {
-    /// A warm fleet for `rate` requests per second.
-    fn start(settings: Settings, rate: f64) -> Self {
-        let needed = Capacity::ceil(rate / (INSTANCE_RATE * FIRST_UTILIZATION)).unwrap_or_default();
-        let first = needed.clamp(settings.min, settings.max);
-        let launched = (0..first.get()).map(|_| Duration::ZERO).collect();
-        Self { settings, now: settings.boot + WARM_UP, launched, billed: 0.0 }
-    }
-
-    fn desired(&self) -> Capacity {
-        capacity(self.launched.len())
-    }
-
-    /// Launches, or terminates the oldest: one that boots only when none is in service.
-    fn set_desired(&mut self, desired: Capacity) {
-        while self.desired() < desired {
-            self.launched.push_back(self.now);
-        }
-        while self.desired() > desired {
-            let age = self.launched.pop_front().map_or(Duration::ZERO, |launched| self.billable(launched));
-            self.billed += age.max(LEAST_BILLED).as_secs_f64();
-        }
-    }
-
-    /// How long an instance has been billed for; what was before the start does not count.
-    fn billable(&self, launched: Duration) -> Duration {
-        self.now.saturating_sub(launched.max(self.settings.boot + WARM_UP))
-    }
-
-    fn billed_seconds(&self) -> f64 {
-        self.billed + self.launched.iter().map(|launched| self.billable(*launched).as_secs_f64()).sum::<f64>()
-    }
-
-    /// How many instances were launched at least this long ago.
-    fn as_old_as(&self, age: Duration) -> usize {
-        self.launched.partition_point(|launched| self.now.saturating_sub(*launched) >= age)
-    }
-
-    /// What those in service carry, in shares of one warm instance.
-    fn capacity(&self) -> f64 {
-        let warm = self.as_old_as(self.settings.boot + WARM_UP);
-        let warming = self.launched.range(warm..self.as_old_as(self.settings.boot));
-        let shares = warming.map(|launched| share_of_capacity(self.now.saturating_sub(*launched + self.settings.boot)));
-        count(warm) + shares.sum::<f64>()
-    }
-
-    fn seen(&self, measured: Reading) -> Seen {
-        let start = Timestamp::UNIX_EPOCH;
-        let since_start = self.now.saturating_sub(self.settings.boot + WARM_UP);
-        let in_service = capacity(self.as_old_as(self.settings.boot));
-        Seen {
-            at: start.saturating_add(since_start).unwrap_or(start),
-            measured,
-            desired: self.desired(),
-            in_service,
-            warm: capacity(self.as_old_as(self.settings.boot + WARM_UP)),
-            pending: self.desired().minus(in_service),
-            settings: self.settings,
-        }
-    }
+/// Sums over one resolution.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    steps: usize,
+    arrival_rate: f64,
+    utilization: f64,
+    p99: f64,
+    answered: f64,
+    response: f64,
+    over_objective: usize,
+    needed: Capacity,
 }
 
-fn capacity(instances: usize) -> Capacity {
-    u32::try_from(instances).map_or(Capacity::MAX, Capacity::new)
-}
-
-/// The fleet as one queue, and what its gauges showed.
-#[derive(Default)]
-struct Server {
-    /// Requests.
-    backlog: f64,
-    /// One more than a measurement is the mean of: the newest is not scraped yet.
-    recent: VecDeque<Reading>,
-}
-
-impl Server {
-    /// One step at `rate` requests per second with the `capacity` of that many instances.
-    fn serve(&mut self, rate: f64, capacity: f64) -> Reading {
-        let able = capacity * INSTANCE_RATE;
-        let work = rate + self.backlog / STEP.as_secs_f64();
-        self.backlog = ((work - able).max(0.0) * STEP.as_secs_f64()).min(able * LONGEST_WAIT);
-        let (utilization, delay) =
-            if able > 0.0 { ((work / able).min(1.0), self.backlog / able) } else { (1.0, LONGEST_WAIT) };
-        let reading = Reading { utilization, arrival_rate: rate, p99: Queue::at(utilization, delay).p99() };
-        if self.recent.len() > STEPS_AN_INTERVAL {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(reading);
-        reading
+impl Span {
+    fn add(&mut self, served: &Served, needed: Capacity, objective: f64) {
+        self.steps += 1;
+        self.arrival_rate += served.reading.arrival_rate;
+        self.utilization += served.reading.utilization;
+        self.p99 += served.reading.p99;
+        self.answered += served.answered();
+        self.response += served.answered() * served.mean_response;
+        self.over_objective += usize::from(served.reading.p99 > objective);
+        self.needed = self.needed.max(needed);
     }
 
-    /// The mean of one interval, ended a step ago; `None` before there is one.
-    fn measured(&self) -> Option<Reading> {
-        let scraped = (self.recent.len() > STEPS_AN_INTERVAL).then(|| self.recent.range(..STEPS_AN_INTERVAL))?;
-        let mean = |of: fn(&Reading) -> f64| scraped.clone().map(of).sum::<f64>() / count(STEPS_AN_INTERVAL);
-        Some(Reading {
-            utilization: mean(|reading| reading.utilization),
-            arrival_rate: mean(|reading| reading.arrival_rate),
-            p99: mean(|reading| reading.p99),
-        })
+    fn moment(self, settings: &Settings, fleet: &Fleet, serving: Serving) -> Moment {
+        let steps = count(self.steps);
+        Moment {
+            at: time(settings, fleet),
+            demand: self.arrival_rate / steps,
+            needed: self.needed,
+            desired: fleet.desired(),
+            in_service: serving.in_service,
+            pending: fleet.desired().minus(serving.in_service),
+            utilization: self.utilization / steps,
+            p99: self.p99 / steps,
+            mean_response: if self.answered > 0.0 { self.response / self.answered } else { 0.0 },
+            over_objective: count(self.over_objective) / steps,
+        }
     }
 }
 
@@ -243,7 +179,7 @@ mod tests {
     use crate::simulation::trace::CEILING;
 
     fn settings(min: u32, max: u32) -> Settings {
-        Settings { boot: Duration::from_mins(2), min: Capacity::new(min), max: Capacity::new(max) }
+        Settings::reference(Capacity::new(min), Capacity::new(max))
     }
 
     fn near(measured: f64, expected: f64) {
@@ -252,91 +188,17 @@ mod tests {
 
     /// A demand without noise.
     fn even(rate: f64, steps: usize) -> Demand {
-        Demand { expected: vec![rate; steps], arrived: vec![rate; steps] }
-    }
-
-    fn fleet(size: u32) -> Fleet {
-        Fleet::start(settings(size, 100), 0.0)
-    }
-
-    #[test]
-    fn an_instance_boots_and_then_warms_up() {
-        let mut fleet = fleet(2);
-        fleet.set_desired(Capacity::new(5));
-        let mut check = |seconds: u64, in_service, warm, capacity| {
-            fleet.now = Duration::from_secs(180 + seconds);
-            let reading = Reading { utilization: 0.0, arrival_rate: 0.0, p99: 0.0 };
-            let seen = fleet.seen(reading);
-            assert_eq!(
-                (seen.in_service.get(), seen.warm.get(), seen.pending.get()),
-                (in_service, warm, 5 - in_service)
-            );
-            near(fleet.capacity(), capacity);
-        };
-        check(0, 2, 2, 2.0);
-        check(117, 2, 2, 2.0);
-        check(120, 5, 2, 2.0 + 3.0 * 0.6);
-        check(150, 5, 2, 2.0 + 3.0 * 0.8);
-        check(180, 5, 5, 5.0);
-    }
-
-    #[test]
-    fn an_instance_is_billed_from_launch_and_for_a_minute_at_least() {
-        let mut fleet = fleet(2);
-        let mut at = |seconds: u64, desired| {
-            fleet.now = Duration::from_secs(180 + seconds);
-            fleet.set_desired(Capacity::new(desired));
-            fleet.billed_seconds()
-        };
-        near(at(0, 2), 0.0);
-        near(at(30, 4), 60.0);
-        near(at(90, 3), 90.0 + 90.0 + 60.0 + 60.0);
-        near(at(99, 1), 90.0 + 99.0 + 69.0 + 69.0);
-        let mut brief = Fleet::start(settings(0, 100), 0.0);
-        brief.set_desired(Capacity::new(3));
-        brief.now += Duration::from_secs(15);
-        brief.set_desired(Capacity::new(1));
-        near(brief.billed_seconds(), 60.0 + 60.0 + 15.0);
-    }
-
-    #[test]
-    fn a_scale_in_takes_the_oldest() {
-        let mut fleet = fleet(2);
-        fleet.set_desired(Capacity::new(3));
-        fleet.set_desired(Capacity::new(1));
-        assert_eq!(fleet.launched, [Duration::from_mins(3)]);
-    }
-
-    #[test]
-    fn a_measurement_is_the_mean_of_an_interval_that_ended_a_step_ago() {
-        let mut server = Server::default();
-        for rate in [900.0, 100.0, 200.0, 300.0, 400.0, 500.0] {
-            assert_eq!(server.measured(), None);
-            server.serve(rate, 10.0);
-        }
-        near(server.measured().unwrap().arrival_rate, (900.0 + 100.0 + 200.0 + 300.0 + 400.0) / 5.0);
-        server.serve(0.0, 10.0);
-        near(server.measured().unwrap().utilization, 1500.0 / 5.0 / 2000.0);
-    }
-
-    #[test]
-    fn what_cannot_be_served_waits_and_beyond_ten_seconds_is_dropped() {
-        let mut server = Server::default();
-        near(server.serve(CEILING * 800.0, 4.0).utilization, CEILING);
-        near(server.serve(1000.0, 4.0).utilization, 1.0);
-        near(server.backlog, 600.0);
-        let drowned = (0..100).map(|_| server.serve(1000.0, 4.0)).last().unwrap();
-        near(server.backlog, 8000.0);
-        assert!(drowned.p99 > LONGEST_WAIT);
+        Demand { expected: vec![rate; steps], arrived: vec![rate; steps], retried: 0.0 }
     }
 
     #[test]
     fn a_controller_is_asked_every_interval_and_held_to_the_bounds() {
         let mut asked = Vec::new();
-        let tally = run(settings(2, 6), &even(500.0, 40), |seen| {
+        let decide = |seen: &Seen| {
             asked.push((seen.at.as_second(), seen.desired.get(), seen.pending.get()));
             Capacity::new(9)
-        });
+        };
+        let tally = run(&settings(2, 6), &even(500.0, 40), decide, |_| {});
         assert_eq!(asked[..2], [(30, 4, 0), (45, 6, 2)]);
         assert_eq!(asked.len(), 6);
         assert_eq!((tally.steps, tally.actions, tally.over_objective), (40, 1, 0));
@@ -345,9 +207,64 @@ mod tests {
 
     #[test]
     fn too_small_a_fleet_misses_its_objective() {
-        let tally = run(settings(2, 2), &even(CEILING * 400.0 + 2.0, 100), |seen| seen.desired);
-        assert_eq!((tally.over_objective, tally.over_ceiling), (100, 100));
-        let tally = run(settings(2, 2), &even(CEILING * 400.0 - 0.1, 100), |seen| seen.desired);
-        assert_eq!((tally.over_objective, tally.over_ceiling), (0, 0));
+        let check = |rate, expected| {
+            let tally = run(&settings(2, 2), &even(rate, 100), |seen| seen.desired, |_| {});
+            assert_eq!((tally.over_objective, tally.over_ceiling), (expected, expected));
+        };
+        check(CEILING * 400.0 + 2.0, 100);
+        check(CEILING * 400.0 - 0.1, 0);
+    }
+
+    #[test]
+    fn a_moment_tells_of_the_resolution_that_ended() {
+        let mut moments = Vec::new();
+        let mut demand = even(300.0, 20);
+        demand.arrived[7] = 600.0;
+        demand.expected[7] = 600.0;
+        run(&settings(3, 6), &demand, |seen| seen.desired, |moment| moments.push(*moment));
+        assert_eq!(moments.iter().map(|moment| moment.at.as_second()).collect::<Vec<_>>(), [15, 30, 45, 60]);
+        near(moments[0].demand, 300.0);
+        near(moments[0].utilization, 0.5);
+        near(moments[1].demand, 360.0);
+        near(moments[1].over_objective, 0.2);
+        assert_eq!((moments[0].needed.get(), moments[1].needed.get(), moments[1].in_service.get()), (3, 4, 3));
+        assert!(moments[1].p99 > moments[0].p99 && moments[1].mean_response > moments[0].mean_response);
+    }
+
+    #[test]
+    fn a_measurement_is_as_late_and_as_noisy_as_the_settings_say() {
+        let mut demand = even(300.0, 200);
+        demand.arrived[..40].fill(100.0);
+        let first_high = |lag, noise| {
+            let mut high = None;
+            let settings = Settings { lag: Duration::from_secs(lag), noise, ..settings(3, 6) };
+            let decide = |seen: &Seen| {
+                let rate = seen.measured.arrival_rate;
+                high = high.or((rate > 270.0).then_some((seen.at.as_second(), rate)));
+                seen.desired
+            };
+            run(&settings, &demand, decide, |_| {});
+            high.unwrap()
+        };
+        assert_eq!(first_high(0, 0.0), (135, 300.0));
+        assert_eq!(first_high(3, 0.0), (150, 300.0));
+        assert_eq!(first_high(60, 0.0), (195, 300.0));
+        let (_, noisy) = first_high(0, 0.05);
+        assert!((noisy - 300.0).abs() > 0.1, "{noisy}");
+    }
+
+    #[test]
+    fn the_same_seed_runs_the_same() {
+        let boot = Boot::LogNormal { median: BOOT, sigma: 0.3 };
+        let run = |seed| {
+            let settings = Settings { boot, launch_failures: 0.1, noise: 0.05, seed, ..settings(2, 20) };
+            let ratio = |seen: &Seen| {
+                Capacity::ceil(seen.measured.utilization * seen.in_service.as_f64() / 0.7).unwrap_or(seen.desired)
+            };
+            let demand = Demand::constant(1500.0, 36_000.0, true, 4);
+            run(&settings, &demand, ratio, |_| {}).billed_seconds.to_bits()
+        };
+        assert_eq!(run(5), run(5));
+        assert_ne!(run(5), run(6));
     }
 }

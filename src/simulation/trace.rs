@@ -15,7 +15,7 @@ pub const CEILING: f64 = 0.9305;
 const FINE_BIN: f64 = 60.0;
 
 /// Standard deviation of the logarithm of that noise.
-const NOISE: f64 = 0.03;
+pub(super) const NOISE: f64 = 0.03;
 
 /// Time constant of that noise, in seconds.
 const NOISE_DECAY: f64 = 60.0;
@@ -149,6 +149,8 @@ pub struct Demand {
     pub expected: Vec<f64>,
     /// The rate that came: Poisson arrivals of the expected one.
     pub arrived: Vec<f64>,
+    /// The share of the requests that failed or took too long which clients send again at once: a closed loop.
+    pub retried: f64,
 }
 
 impl Demand {
@@ -159,7 +161,7 @@ impl Demand {
 
     /// `rate` at the middle of every step, times `exp` of an AR(1) noise of this standard deviation. A longer demand
     /// of the same seed begins with the shorter one.
-    fn draw(seconds: f64, deviation: f64, seed: u64, rate: impl Fn(f64) -> f64) -> Self {
+    pub(super) fn draw(seconds: f64, deviation: f64, seed: u64, rate: impl Fn(f64) -> f64) -> Self {
         let mut noise = Noise::new(seed);
         let kept = (-STEP / NOISE_DECAY).exp();
         let mut drift = deviation * noise.normal();
@@ -169,7 +171,7 @@ impl Demand {
             (expected, noise.arrivals(expected * STEP) / STEP)
         });
         let (expected, arrived) = steps.unzip();
-        Self { expected, arrived }
+        Self { expected, arrived, retried: 0.0 }
     }
 
     /// How many seconds it lasts.

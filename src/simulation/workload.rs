@@ -47,6 +47,20 @@ impl Phase {
         })
     }
 
+    /// The rate changes in it.
+    fn rushes(self) -> bool {
+        matches!(self, Self::Ramp | Self::Arrival | Self::Decay)
+    }
+
+    /// The rate that it begins with, in times of the quiet one.
+    fn first_factor(self) -> f64 {
+        match self {
+            Self::Quiet | Self::Ramp | Self::Aftermath => 1.0,
+            Self::Arrival => RAMP_RATE / QUIET_RATE,
+            Self::Crowd | Self::Decay => CROWD_RATE / QUIET_RATE,
+        }
+    }
+
     /// The phase of the ticket sale at this time since its start.
     pub fn at(since_start: Duration) -> Self {
         Self::ALL.into_iter().rev().find(|phase| phase.begins() <= since_start).unwrap_or(Self::Quiet)
@@ -67,14 +81,25 @@ impl Workload {
 
     /// The ticket sale, with its [`Phase`]s.
     pub fn ticket_sale() -> Self {
-        Self::through(vec![
-            (Phase::Quiet.begins(), QUIET_RATE),
-            (Phase::Ramp.begins(), QUIET_RATE),
-            (Phase::Arrival.begins(), RAMP_RATE),
-            (Phase::Crowd.begins(), CROWD_RATE),
-            (Phase::Decay.begins(), CROWD_RATE),
-            (Phase::Aftermath.begins(), QUIET_RATE),
-        ])
+        Self::ticket_sale_within(QUIET_RATE, TICKET_SALE)
+    }
+
+    /// A ticket sale from a `quiet` rate that takes this long. What waits is stretched to that: the quiet, the crowd and the
+    /// aftermath. What rushes takes its minutes however long the rest is.
+    pub fn ticket_sale_within(quiet: f64, duration: Duration) -> Self {
+        let begins = Phase::ALL.map(Phase::begins);
+        let lengths = begins.iter().zip(begins[1..].iter().chain([&TICKET_SALE])).map(|(from, to)| to.abs_diff(*from));
+        let phases = || Phase::ALL.into_iter().zip(lengths.clone());
+        let sum = |rush| phases().filter(|(phase, _)| phase.rushes() == rush).map(|(_, length)| length).sum();
+        let (rushed, waited): (Duration, Duration) = (sum(true), sum(false));
+        let stretch = duration.saturating_sub(rushed).div_duration_f64(waited);
+        let mut now = Duration::ZERO;
+        let corners = phases().map(|(phase, length)| {
+            let corner = (now, quiet * phase.first_factor());
+            now += if phase.rushes() { length } else { length.mul_f64(stretch) };
+            corner
+        });
+        Self::through(corners.collect())
     }
 
     /// Through these corners (time since the start, requests per second), which are in order of time; constant before
@@ -130,6 +155,21 @@ mod tests {
     fn the_crowd_is_six_times_the_quiet_rate_within_a_minute() {
         assert!(Phase::Crowd.begins().abs_diff(Phase::Arrival.begins()) <= Duration::from_mins(1));
         assert!((Workload::ticket_sale().peak() / QUIET_RATE - 6.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_longer_sale_waits_longer_and_rushes_as_fast() {
+        let sale = Workload::ticket_sale_within(10.0, Duration::from_hours(3));
+        let check = |second, rate: f64| {
+            let measured = sale.rate(Duration::from_secs(second));
+            assert!((measured - rate).abs() < 1e-9, "{measured} at {second} s, expected {rate}");
+        };
+        check(1200, 10.0);
+        check(1320, 15.0);
+        check(1380, 60.0);
+        check(3780, 60.0);
+        check(3900, 10.0);
+        check(10_800, 10.0);
     }
 
     #[test]

@@ -66,6 +66,11 @@ impl Fleet {
         self.group.instances.iter().filter_map(share).collect()
     }
 
+    /// Begins the requests that each instance counts from zero, as a restart of what exports them does.
+    pub fn reset_counters(&mut self) {
+        self.requests.clear();
+    }
+
     /// What was counted since the start.
     pub fn counts(&self) -> &Counts {
         self.plant.counts()
@@ -166,17 +171,27 @@ impl World {
         }
     }
 
-    /// With one more group, and the workload that its instances serve. To be called before the first
-    /// [`World::advance`].
+    /// With one more group, and the workload that its instances serve.
     #[must_use]
     pub fn with_fleet(mut self, settings: GroupSettings, workload: Workload) -> Self {
+        self.add_fleet(settings, workload);
+        self
+    }
+
+    /// Creates a group, with the workload that its instances serve; one of the same name is gone. Its instances are in
+    /// service at once, and are others than those of any group before.
+    pub fn add_fleet(&mut self, settings: GroupSettings, workload: Workload) {
         let name = settings.name.clone();
         // Each fleet has noise of its own, so that another fleet beside it changes nothing for it.
-        let seed = name.bytes().fold(self.seed, |seed, byte| scramble(seed ^ u64::from(byte)));
-        let group = AutoScalingGroup::new(settings, seed, self.start);
+        let seed = name.bytes().fold(self.seed ^ self.steps, |seed, byte| scramble(seed ^ u64::from(byte)));
+        let group = AutoScalingGroup::new(settings, seed, self.now);
         let (plant, noise, requests) = (Plant::default(), Noise::new(seed), BTreeMap::new());
         self.fleets.insert(name, Fleet { group, workload, plant, noise, requests });
-        self
+    }
+
+    /// Deletes a group with its instances.
+    pub fn remove_fleet(&mut self, group: &str) -> Option<Fleet> {
+        self.fleets.remove(group)
     }
 
     /// The ticket sale: one group of 2 to 20 instances that boot for a minute.

@@ -4,6 +4,7 @@
 //! is done in the background.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,8 +15,10 @@ use aws_sdk_autoscaling::config::{self, Config};
 use aws_sdk_autoscaling::operation::describe_instance_refreshes::DescribeInstanceRefreshesOutput;
 use aws_sdk_autoscaling::types::{InstanceRefresh, InstanceRefreshStatus};
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::iter;
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 
 use super::activities::{self, Change, Told};
 use super::client;
@@ -37,11 +40,10 @@ pub(super) const MAX_PAGES: usize = 300;
 /// The most calls that are under way at once. All callers of an account and region share one allowance.
 pub(super) const CALLS_AT_ONCE: usize = 4;
 
-/// The most calls about single groups that one [`AutoScaling::describe`] makes; the rest waits for the next.
+/// The most calls about single groups that follow one [`Survey`]; the rest waits for the next.
 const MAX_LOOKS: usize = 32;
 
-/// The longest that all looks of one [`AutoScaling::describe`] may take together. What is late is not known, and the
-/// next description's turn.
+/// The longest that a look may take, its wait for others included. What is late is not known, and the next survey's turn.
 const LOOKING: Duration = Duration::from_secs(2);
 
 const DESCRIBE: &str = "DescribeAutoScalingGroups";
@@ -53,6 +55,20 @@ const SET: &str = "SetDesiredCapacity";
 pub struct AutoScaling {
     pub(super) client: Client,
     memory: Mutex<Memory>,
+}
+
+/// What one round of calls said of many groups, before anybody looked at a single one.
+pub struct Survey {
+    described: HashMap<Arc<str>, Result<Described, TargetError>>,
+    looks_left: AtomicUsize,
+    at_once: Semaphore,
+}
+
+impl Survey {
+    /// Takes one of the looks that are left.
+    fn may_look(&self) -> bool {
+        self.looks_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
 }
 
 impl AutoScaling {
@@ -77,20 +93,43 @@ impl AutoScaling {
     /// [`Group::refreshing`] is also true where nobody could find out. The launches and the refresh of a group are
     /// looked at sparsely and without a retry; a look that fails leaves what was known.
     pub async fn describe(&self, names: &[Arc<str>], now: Timestamp) -> HashMap<Arc<str>, Result<Group, TargetError>> {
-        let described = self.list(names).await;
-        let looks = self.due(&described, now).into_iter().take(MAX_LOOKS).map(|look| self.look(look));
-        let looks: Vec<_> = looks.collect();
-        let late = Box::pin(tokio::time::sleep(LOOKING));
-        let answers: Vec<Answer> = iter(looks).buffer_unordered(CALLS_AT_ONCE).take_until(late).collect().await;
-        let mut memory = self.memory();
-        for answer in answers {
-            memory.take(answer, now);
+        let survey = self.survey(names).await;
+        let complete = async |name: &Arc<str>| (Arc::clone(name), self.complete(&survey, name, now).await);
+        join_all(names.iter().map(complete)).await.into_iter().collect()
+    }
+
+    /// The first half of [`AutoScaling::describe`]: what one round of calls says of all groups.
+    pub async fn survey(&self, names: &[Arc<str>]) -> Survey {
+        Survey {
+            described: self.list(names).await,
+            looks_left: AtomicUsize::new(MAX_LOOKS),
+            at_once: Semaphore::new(CALLS_AT_ONCE),
         }
-        let complete = |(name, described): (Arc<str>, Result<Described, TargetError>)| {
-            let group = described.map(|described| memory.complete(&name, described, now));
-            (name, group)
+    }
+
+    /// The second half, of one group: what calls about it alone add. They hold up no other group.
+    pub async fn complete(&self, survey: &Survey, name: &Arc<str>, now: Timestamp) -> Result<Group, TargetError> {
+        let described = match survey.described.get(name) {
+            Some(Ok(described)) => described.clone(),
+            Some(Err(error)) => {
+                if error.kind() == ErrorKind::NotFound {
+                    self.memory().forget(name);
+                }
+                return Err(error.clone());
+            }
+            None => return Err(TargetError::new(DESCRIBE, ErrorKind::NotFound, name)),
         };
-        described.into_iter().map(complete).collect()
+        let due = self.memory().see(name, &described.group, now);
+        let looks = due.into_iter().filter(|_| survey.may_look()).map(|look| {
+            tokio::time::timeout(LOOKING, async {
+                let _turn = survey.at_once.acquire().await;
+                self.look(look).await
+            })
+        });
+        let answers = join_all(looks).await;
+        let mut memory = self.memory();
+        answers.into_iter().flatten().for_each(|answer| memory.take(answer, now));
+        Ok(memory.complete(name, described, now))
     }
 
     /// Whether an instance refresh is running in the group, asked anew. Ask before a scale-in; later descriptions
@@ -156,21 +195,6 @@ impl AutoScaling {
             }
         }
         Err(TargetError::malformed(DESCRIBE, "pages without end"))
-    }
-
-    /// Takes note of what was described and says which looks are due. The order is that of a hash map, different each
-    /// time, so that a look that is left out has its turn later.
-    fn due(&self, described: &HashMap<Arc<str>, Result<Described, TargetError>>, now: Timestamp) -> Vec<Look> {
-        let mut memory = self.memory();
-        let mut looks = Vec::new();
-        for (name, described) in described {
-            match described {
-                Ok(described) => looks.extend(memory.see(name, &described.group, now)),
-                Err(error) if error.kind() == ErrorKind::NotFound => memory.forget(name),
-                Err(_) => {}
-            }
-        }
-        looks
     }
 
     async fn look(&self, look: Look) -> Answer {

@@ -115,8 +115,8 @@ async fn shared(settings: &Settings, region: Region, credentials: Option<Credent
     loader.load().await
 }
 
-/// Refuses an answer that was cut off. The SDK takes what it got of a list for all of it, and a group that has lost
-/// instances looks as though it carried less.
+/// Refuses an answer that was cut off, or that lacks a size of a group. The SDK takes what it got of a list for all of
+/// it, and a size that is missing for zero; a group that has lost instances looks as though it carried less.
 #[derive(Debug)]
 struct Whole;
 
@@ -133,9 +133,22 @@ impl Intercept for Whole {
     ) -> Result<(), BoxError> {
         let answer = context.response();
         let body = answer.body().bytes().unwrap_or_default().trim_ascii_end();
-        let whole = body.is_empty() || body.ends_with(b"Response>");
-        if whole || !answer.status().is_success() { Ok(()) } else { Err("the answer was cut off".into()) }
+        if !answer.status().is_success() || body.is_empty() {
+            return Ok(());
+        }
+        if !body.ends_with(b"Response>") {
+            return Err("the answer was cut off".into());
+        }
+        if sized(&String::from_utf8_lossy(body)) { Ok(()) } else { Err("a group has no size".into()) }
     }
+}
+
+/// Whether every group of a description has its three sizes. A warm pool has a `MinSize` of its own.
+fn sized(body: &str) -> bool {
+    let count = |element| body.matches(element).count();
+    let groups = count("<AutoScalingGroupName>");
+    !body.contains("<DescribeAutoScalingGroupsResult>")
+        || count("<DesiredCapacity>") == groups && count("<MaxSize>") == groups && count("<MinSize>") >= groups
 }
 
 /// Retries [`RATE_EXCEEDED`] of one operation as throttling.

@@ -11,6 +11,7 @@ use crate::observation::{Group, Instance, Lifecycle, Rivals, Suspended};
 use crate::policy::Capacity;
 
 /// A group as it was described, and what the description says about its rivals.
+#[derive(Clone)]
 pub(super) struct Described {
     /// Without what only [`super::memory`] knows.
     pub group: Group,

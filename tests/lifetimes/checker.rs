@@ -23,6 +23,9 @@ struct Event {
     to: u32,
 }
 
+/// What was done within this is remembered by every policy, and so counts if a changed one looks back further.
+const LEAST_MEMORY: Duration = Duration::from_mins(1);
+
 /// Its own memory of what was done and seen.
 #[derive(Default)]
 pub struct Checker {
@@ -112,7 +115,7 @@ impl Checker {
         self.seen = Some(now);
         // A rest that is over stays so, though the clock be set back or the policy changed to a longer one.
         let steps = [policy.step.out, policy.step.inward].into_iter().flatten().map(|limit| limit.per);
-        let memory = steps.chain([policy.cooldown.out, policy.cooldown.inward]).max().unwrap_or_default();
+        let memory = steps.chain([policy.cooldown.out, policy.cooldown.inward, LEAST_MEMORY]).max().unwrap_or_default();
         while self.events.front().is_some_and(|event| age(event.at, now) > memory) {
             self.events.pop_front();
         }

@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use promql_parser::parser::{self, Expr, VectorSelector};
 
 use super::reply::Number;
 use crate::metric::{self, Answer};
-use crate::observation::{Failure, Measurement};
+use crate::observation::{Failure, Measurement, elapsed};
 
 /// The query for the time of the newest samples behind `query`; `None` when it selects no series.
 pub(super) fn query(query: &str) -> Result<Option<String>, Answer> {
@@ -30,8 +31,9 @@ pub(super) fn query(query: &str) -> Result<Option<String>, Answer> {
     })
 }
 
-/// The age that the answer to an age query tells. Both times in it are of the server's clock.
-pub(super) fn of(newest: Result<Number, Answer>) -> Result<Duration, Answer> {
+/// The age at `now` that the answer to an age query tells. Both times in it are of the server's clock, which need not
+/// agree with ours to the second; but an answer that was given long ago, as a cache in between gives it, is as old.
+pub(super) fn of(newest: Result<Number, Answer>, now: Timestamp) -> Result<Duration, Answer> {
     let newest = newest.map_err(|answer| match answer.measurement {
         Measurement::NoData => Answer::no_data("the query gives a number although none of its series has a sample"),
         _ => Answer {
@@ -40,8 +42,13 @@ pub(super) fn of(newest: Result<Number, Answer>) -> Result<Duration, Answer> {
         },
     })?;
     let malformed = || Answer::failed(Failure::Malformed, "the time of the newest sample is not a time");
-    let (sampled, now) = metric::timestamp(newest.value).zip(metric::timestamp(newest.at)).ok_or_else(malformed)?;
-    metric::age(sampled, now)
+    let (sampled, at) = metric::timestamp(newest.value).zip(metric::timestamp(newest.at)).ok_or_else(malformed)?;
+    let (age, ahead, behind) = (metric::age(sampled, at)?, elapsed(now, at), elapsed(at, now));
+    if ahead > metric::MAX_AHEAD {
+        let detail = format!("the server's clock is {} s ahead of Setpoint's, expected the same time", ahead.as_secs());
+        return Err(Answer::failed(Failure::Malformed, detail));
+    }
+    Ok(if behind > metric::MAX_AHEAD { age + behind } else { age })
 }
 
 /// Adds the distinct selectors of `expr` to `found`, in their order.
@@ -137,9 +144,13 @@ mod tests {
         }
     }
 
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
     #[test]
     fn a_sample_far_in_the_future_has_no_age() {
-        let age = |at, value| of(Ok(Number { at, value }));
+        let age = |now, value| of(Ok(Number { at: now, value }), at(1000));
         assert_eq!(age(1000.5, 990.25), Ok(Duration::from_millis(10_250)));
         assert_eq!(age(1000.0, 1060.0), Ok(Duration::ZERO));
         let failure = |at, value| age(at, value).unwrap_err().measurement;
@@ -147,5 +158,14 @@ mod tests {
         for value in [1061.0, f64::NAN, f64::INFINITY, -1.0, 1e300] {
             assert_eq!(failure(1000.0, value), malformed, "{value}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_was_given_long_ago_is_as_old_and_one_of_the_future_is_none() {
+        let age = |now| of(Ok(Number { at: 1000.0, value: 990.0 }), at(now));
+        assert_eq!(age(1060), Ok(Duration::from_secs(10)));
+        assert_eq!(age(1061), Ok(Duration::from_secs(71)));
+        assert_eq!(age(940), Ok(Duration::from_secs(10)));
+        assert!(age(939).unwrap_err().detail.is_some_and(|detail| detail.contains("61 s ahead of Setpoint's")));
     }
 }

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Identity, RequestBuilder, Url};
 
@@ -88,12 +89,13 @@ impl Client {
     }
 
     /// The value of `query`, or of each instance that the label `per_instance` tells from the others, and the age.
-    pub async fn read(&self, query: &str, per_instance: Option<&str>) -> Result<Measurement, Answer> {
+    pub async fn read(&self, query: &str, per_instance: Option<&str>, now: Timestamp) -> Result<Measurement, Answer> {
         let Some(label) = per_instance else {
-            let (number, age) = self.with_age(query, reply::number).await?;
+            let (number, age) = self.with_age(query, now, reply::number).await?;
             return Ok(Measurement::of(number.value, age));
         };
-        let (Instances { mean, reporting }, age) = self.with_age(query, |reply| reply::instances(reply, label)).await?;
+        let (Instances { mean, reporting }, age) =
+            self.with_age(query, now, |reply| reply::instances(reply, label)).await?;
         Ok(Measurement::Instances { mean, reporting, age })
     }
 
@@ -101,6 +103,7 @@ impl Client {
     async fn with_age<T>(
         &self,
         query: &str,
+        now: Timestamp,
         read: impl Fn(&Reply) -> Result<T, Answer>,
     ) -> Result<(T, Option<Duration>), Answer> {
         let Some(age_query) = age::query(query)? else {
@@ -110,7 +113,7 @@ impl Client {
         let newest = async { Ok(self.ask(&age_query, reply::number).await) };
         let both = async { tokio::try_join!(self.ask(query, read), newest) };
         let (value, newest) = fetch::within(self.timeout, both).await?;
-        Ok((value, Some(age::of(newest)?)))
+        Ok((value, Some(age::of(newest, now)?)))
     }
 
     async fn ask<T>(&self, query: &str, read: impl Fn(&Reply) -> Result<T, Answer>) -> Result<T, Answer> {

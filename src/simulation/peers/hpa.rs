@@ -69,21 +69,7 @@ fn up(replicas: f64, otherwise: Capacity) -> Capacity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulation::plant::Reading;
-    use crate::simulation::reference::Settings;
-
-    fn seen(second: i64, utilization: f64, in_service: u32, pending: u32) -> Seen {
-        let settings = Settings { boot: Duration::ZERO, min: Capacity::ZERO, max: Capacity::MAX };
-        Seen {
-            at: Timestamp::from_second(second).unwrap(),
-            measured: Reading { utilization, arrival_rate: 0.0, p99: 0.0 },
-            desired: Capacity::new(in_service + pending),
-            in_service: Capacity::new(in_service),
-            warm: Capacity::new(in_service),
-            pending: Capacity::new(pending),
-            settings,
-        }
-    }
+    use crate::simulation::peers::tests::seen;
 
     #[test]
     fn it_asks_for_the_ratio_of_the_ready_pods() {
