@@ -14,11 +14,12 @@ use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::inspection::inspect;
 use super::seat::Seat;
 use crate::clock::Clock;
 use crate::journal::{Journal, Record};
 use crate::metric::{Answer, Sources};
-use crate::observation::{Group, Rivals, elapsed};
+use crate::observation::{Group, elapsed};
 use crate::order::Standing;
 use crate::policy::{Policy, Source};
 use crate::status::{Board, LaneStatus};
@@ -26,9 +27,6 @@ use crate::target::{AutoScaling, Survey, TargetError};
 
 /// The longest that anybody waits for the journal.
 const MOST_PATIENCE: Duration = Duration::from_secs(2);
-
-/// How often a lane looks again for what else would scale its groups.
-const INSPECTION: Duration = Duration::from_mins(15);
 
 /// Intervals that a turn takes at most: a description or the reads, two last looks, and the call, each of which has a
 /// deadline below the interval; and one to spare.
@@ -324,31 +322,6 @@ fn punctual(due: Timestamp, interval: Duration, now: Timestamp) -> Timestamp {
     if elapsed(due, now) < interval && elapsed(now, due) < interval { due } else { now }
 }
 
-/// Looks at the start, and now and then, for what else would scale the groups; after a failure again a minute later.
-/// Says when it has looked for the `first` time.
-async fn inspect(target: Arc<AutoScaling>, names: Vec<Arc<str>>, clock: Clock, first: oneshot::Sender<()>) {
-    let mut first = Some(first);
-    loop {
-        let found = target.preflight(&names, clock.now()).await;
-        // Whoever waited may have gone on.
-        let _ = first.take().map(|first| first.send(()));
-        found.iter().for_each(log_inspection);
-        let pause = if found.values().any(Result::is_err) { Duration::from_mins(1) } else { INSPECTION };
-        clock.sleep_until(clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX)).await;
-    }
-}
-
-fn log_inspection((group, result): (&Arc<str>, &Result<Rivals, TargetError>)) {
-    match result {
-        Ok(Rivals::None) => tracing::debug!(event = "inspected", %group, "nothing else scales the group"),
-        Ok(rivals) => tracing::warn!(event = "contested", %group, %rivals, "something else scales the group"),
-        Err(error) => {
-            let error = crate::telemetry::chain(error);
-            tracing::warn!(event = "inspection-failed", %group, error, "can't tell what else scales the group");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -387,7 +360,7 @@ mod tests {
         let credentials = aws_credential_types::Credentials::from_keys("test", "test", None);
         let target = Arc::new(AutoScaling::connect(&config.aws, None, Some(credentials)).await.unwrap());
         let mut lane = Lane::new("lane".into(), None, Duration::from_secs(15), sources, target);
-        lane.seats = config.policies.into_iter().map(Seat::new).collect();
+        lane.seats = config.policies.into_iter().map(|policy| Seat::new(policy, None, Timestamp::UNIX_EPOCH)).collect();
         lane
     }
 
@@ -396,14 +369,17 @@ mod tests {
         let mut lane = lane().await;
         let mut policy = Policy::clone(lane.seats[0].policy());
         policy.interval = Duration::MAX; // More than the core can reckon with, and than the configuration allows.
-        lane.seats[0] = Seat::new(policy);
+        lane.seats[0] = Seat::new(policy, None, Timestamp::UNIX_EPOCH);
         let clock = Clock::accelerated(Timestamp::UNIX_EPOCH, 1.0);
         let board = Board::new(crate::status::Snapshot::new("test".into(), clock.now()));
         board.publish(|snapshot| {
             snapshot.policies = lane.seats.iter().map(|seat| (seat.policy().name.clone(), seat.status())).collect();
         });
         let (stop, stopped) = watch::channel(false);
-        let running = tokio::spawn(lane.run(clock, board.clone(), stopped));
+        let journal = Journal::start(&crate::journal::Settings::default(), clock).0;
+        let (_standing, orders) = watch::channel(Arc::default());
+        let around = Surroundings { clock, board: board.clone(), orders, journal, stop: stopped };
+        let running = tokio::spawn(lane.run(around));
         tokio::time::sleep(Duration::from_secs(40 * 15 + 7)).await;
         stop.send_replace(true);
         assert_eq!(running.await.unwrap().len(), 2);

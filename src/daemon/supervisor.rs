@@ -86,7 +86,7 @@ impl Daemon {
         credentials: Option<Credentials>,
     ) -> Result<Self, StartError> {
         let sources = Arc::new(Sources::new(config.prometheus.as_ref())?);
-        let targets = connect(&config, credentials.as_ref(), &HashMap::new()).await?;
+        let targets = Box::pin(connect(&config, credentials.as_ref(), &HashMap::new())).await?;
         let orders = watch::Sender::new(Arc::new(Standing::default()));
         let (journal, mut openings) = Journal::start(&config.state, clock);
         let recalled = recall(&journal, &mut openings).await?;
