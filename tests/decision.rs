@@ -173,6 +173,29 @@ fn every_guard_bars_scale_in_by_its_name() {
         |g| matches!(g, Guard::TerminateSuspended),
     );
     check(|f| f.group.refreshing = true, |g| matches!(g, Guard::Refreshing));
+    check(|f| f.unrecorded = true, |g| matches!(g, Guard::JournalUnavailable));
+}
+
+#[test]
+fn a_journal_that_fails_bars_no_scale_out() {
+    let mut fleet = Fleet::new(policy()).warmed_up();
+    fleet.unrecorded = true;
+    assert_eq!(fleet.at(600).sees(value(0.9)), 6);
+}
+
+#[test]
+fn an_operators_pause_stops_its_directions_only() {
+    let check = |out, inward, seen: f64, expected: u32, sentence: &str| {
+        let mut fleet = Fleet::new(policy()).warmed_up();
+        fleet.paused = PerDirection { out, inward };
+        assert_eq!(fleet.at(600).sees(value(seen)), expected, "{sentence}");
+        assert!(fleet.because().contains(sentence), "{}", fleet.because());
+    };
+    check(true, true, 0.9, 4, "the policy is paused; it would set 6");
+    check(true, false, 0.9, 4, "the policy is paused; it would set 6");
+    check(true, false, 0.1, 3, "asks for 1");
+    check(false, true, 0.1, 4, "the policy is paused; it would set 3");
+    check(false, true, 0.9, 6, "asks for 6");
 }
 
 #[test]

@@ -35,6 +35,7 @@ asg = "web"
 mode = "active"
 min = 1
 max = 1000
+warm_up = "1s"
 controller = { kind = "pid", kd = "0s" }
 cooldown = { in = "1h", out = "1h" }
 stabilization = { in = "1s", out = "0s" }

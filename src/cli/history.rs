@@ -40,7 +40,7 @@ pub(super) async fn ask(question: &Question<'_>, connection: &Connection) -> any
     let reply = client.get_part(&path, &query).await?;
     match (reply.status, question.policy) {
         (StatusCode::OK, _) if question.json => print(&[reply.body.trim_end()]),
-        (StatusCode::OK, _) => print(&lines(client.parse::<Answer>(&reply.body)?.decisions)),
+        (StatusCode::OK, _) => print(&lines(&client.parse::<Answer>(&reply.body)?.decisions)),
         (StatusCode::NOT_FOUND, Some(policy)) if !reply.body.contains("journal") => {
             return Err(client.unknown(policy).await);
         }
@@ -57,7 +57,7 @@ pub(super) fn read(question: &Question<'_>, directory: &Path) -> anyhow::Result<
     if question.json {
         print(&[json!({ "decisions": page.entries, "next": page.next }).to_string().as_str()]);
     } else {
-        print(&lines(page.entries));
+        print(&lines(&page.entries));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -82,7 +82,7 @@ impl Question<'_> {
 }
 
 /// The newest last, next to the prompt.
-fn lines(entries: Vec<Entry>) -> Vec<String> {
+fn lines(entries: &[Entry]) -> Vec<String> {
     entries.iter().rev().map(|entry| Line(entry).to_string()).collect()
 }
 

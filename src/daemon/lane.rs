@@ -14,21 +14,19 @@ use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::inspection::inspect;
 use super::seat::Seat;
 use crate::clock::Clock;
 use crate::journal::{Journal, Record};
 use crate::metric::{Answer, Sources};
-use crate::observation::{Group, Rivals, elapsed};
+use crate::observation::{Group, elapsed};
 use crate::order::Standing;
 use crate::policy::{Policy, Source};
 use crate::status::{Board, LaneStatus};
 use crate::target::{AutoScaling, Survey, TargetError};
 
-/// The longest that a cycle waits for the journal.
+/// The longest that anybody waits for the journal.
 const MOST_PATIENCE: Duration = Duration::from_secs(2);
-
-/// How often a lane looks again for what else would scale its groups.
-const INSPECTION: Duration = Duration::from_mins(15);
 
 /// Intervals that a turn takes at most: a description or the reads, two last looks, and the call, each of which has a
 /// deadline below the interval; and one to spare.
@@ -63,22 +61,21 @@ pub(super) struct Gathering {
 /// What operators have ordered.
 pub(super) type Orders = watch::Receiver<Arc<Standing>>;
 
-/// What a lane works with, as every other does.
-#[derive(Clone)]
-pub(super) struct Means {
+/// What a lane runs in.
+pub(super) struct Surroundings {
     pub clock: Clock,
     pub board: Board,
     pub orders: Orders,
     pub journal: Journal,
+    pub stop: watch::Receiver<bool>,
 }
 
-/// Why a lane stops waiting for turns to end.
-enum Wake {
-    /// The next cycle is due.
+/// What comes after a cycle.
+enum Next {
+    /// The next one, in its rhythm.
     Due,
-    /// Something else is ordered of a policy than what it took for ordered last.
+    /// One more at once, since something was ordered.
     Ordered,
-    /// The lane is told to stop.
     Stop,
 }
 
@@ -87,8 +84,6 @@ enum Wake {
 struct Turns {
     running: JoinSet<Seat>,
     away: HashMap<Id, Away>,
-    /// When the newest of them began.
-    begun: Timestamp,
 }
 
 /// Whose turn it is, and since when.
@@ -127,10 +122,9 @@ impl Lane {
         }
     }
 
-    /// Runs one cycle an interval, and one for every order, until it is told to stop, then hands back the seats with their
-    /// states.
-    pub(super) async fn run(mut self, means: Means, mut stop: watch::Receiver<bool>) -> Vec<Seat> {
-        let clock = means.clock;
+    /// Runs one cycle an interval until it is told to stop, then hands back the seats with their states.
+    pub(super) async fn run(mut self, mut around: Surroundings) -> Vec<Seat> {
+        let clock = around.clock;
         let (first, inspected) = oneshot::channel();
         let mut inspection = JoinSet::new();
         inspection.spawn(inspect(self.target.clone(), self.names(), clock, first));
@@ -140,28 +134,31 @@ impl Lane {
         let stopped = tokio::select! {
             _ = inspected => false,
             () = limit => false,
-            () = stopped(&mut stop) => true,
+            _ = around.stop.wait_for(|stop| *stop) => true,
         };
         if stopped {
             return self.seats;
         }
         let (mut due, mut turns) = (clock.now(), Turns::default());
-        self.begin(due, &mut turns, &means, true);
+        let mut at = due;
         loop {
-            match self.cycle(due, &mut turns, &means, &mut stop).await {
-                Wake::Due => {
-                    due = punctual(next(due, self.interval, due), self.interval, clock.now());
-                    self.begin(due, &mut turns, &means, true);
+            // An order does not wait for the rhythm, and does not disturb it.
+            match self.cycle(at, due, &mut turns, &mut around).await {
+                Next::Due => due = punctual(next(due, self.interval, due), self.interval, clock.now()),
+                Next::Ordered => {
+                    at = clock.now();
+                    continue;
                 }
-                // An order does not wait for the rhythm, and does not disturb it.
-                Wake::Ordered => self.begin(clock.now(), &mut turns, &means, false),
-                Wake::Stop => break,
+                Next::Stop => break,
             }
+            at = due;
         }
         while let Some(ended) = turns.running.join_next_with_id().await {
-            self.take_back(ended, &mut turns, &means.board);
+            self.take_back(ended, &mut turns, &around.board);
         }
-        self.write_down(clock.now(), &means).await;
+        // The states follow when every lane has stopped.
+        let news = self.seats.iter_mut().flat_map(Seat::take_news).collect();
+        let _ = around.journal.record(news, self.patience(clock)).await;
         self.seats
     }
 
@@ -169,71 +166,70 @@ impl Lane {
         self.seats.iter().map(|seat| seat.policy().asg.clone()).collect()
     }
 
-    /// Waits until something else is ordered of a policy that is there than what it took for ordered last.
-    async fn news(seats: &[Seat], mut orders: Orders) {
-        let concerns = |standing: &Arc<Standing>| seats.iter().any(|seat| seat.is_ready() && seat.misses(standing));
-        if orders.wait_for(concerns).await.is_err() {
-            // Nobody is left to order anything.
-            std::future::pending::<()>().await;
-        }
-    }
-
-    /// Takes the seats back until the next cycle is due or ordered. A turn that takes longer goes on, and only its own
-    /// policy misses a cycle.
-    async fn cycle(
-        &mut self,
-        due: Timestamp,
-        turns: &mut Turns,
-        means: &Means,
-        stop: &mut watch::Receiver<bool>,
-    ) -> Wake {
-        let clock = means.clock;
-        let (started, begun) = (clock.now(), turns.begun);
-        let mut finished = false;
+    /// Gives every policy that is there its turn, and takes the seats back until the next cycle is due. A turn that takes
+    /// longer goes on, and only its own policy misses a cycle.
+    async fn cycle(&mut self, at: Timestamp, due: Timestamp, turns: &mut Turns, around: &mut Surroundings) -> Next {
+        let clock = around.clock;
+        let (started, mut finished) = (clock.now(), false);
+        self.begin(at, turns, around);
         let mut pause = pin!(clock.sleep_until(next(due, self.interval, started)));
         loop {
             tokio::select! {
                 biased;
                 Some(ended) = turns.running.join_next_with_id() => {
-                    self.take_back(ended, turns, &means.board);
-                    if !finished && turns.done(begun, self.interval) {
+                    self.take_back(ended, turns, &around.board);
+                    if !finished && turns.done(at, self.interval) {
                         finished = true;
-                        self.write_down(begun, means).await;
                         self.cycles += 1;
-                        self.publish(started, clock.now(), &means.board);
+                        self.write_down(at, &around.journal, clock);
+                        self.publish(started, clock.now(), &around.board);
                     }
                 }
-                () = &mut pause => return Wake::Due,
-                () = Self::news(&self.seats, means.orders.clone()) => return Wake::Ordered,
-                () = stopped(stop) => return Wake::Stop,
+                () = &mut pause => return Next::Due,
+                () = self.news(&mut around.orders, clock) => return Next::Ordered,
+                // An error means that the daemon itself is gone.
+                _ = around.stop.wait_for(|stop| *stop) => return Next::Stop,
             }
         }
     }
 
-    /// Gives every policy that is there its turn. One that rests sits out a cycle that is `due`.
-    fn begin(&mut self, at: Timestamp, turns: &mut Turns, means: &Means, due: bool) {
-        turns.begun = at;
-        let (ready, resting) = self.seats.drain(..).partition(Seat::is_ready);
-        self.seats = ready;
-        let gathering = self.gather(at, means);
-        let ready = std::mem::replace(&mut self.seats, resting);
-        if due {
-            self.seats.iter_mut().for_each(Seat::rest);
-        }
-        for seat in ready {
-            let away = Away { policy: seat.policy().clone(), faults: seat.faults(), begun: at };
-            let turn = turns.running.spawn(seat.turn(gathering.clone(), means.board.clone()));
-            turns.away.insert(turn.id(), away);
+    /// Waits until something else is ordered of a policy that is here than what it has heeded.
+    async fn news(&self, orders: &mut Orders, clock: Clock) {
+        let behind = |standing: &Arc<Standing>| self.seats.iter().any(|seat| seat.is_behind(standing, clock.now()));
+        if orders.wait_for(behind).await.is_err() {
+            // Nobody is left to order anything.
+            std::future::pending::<()>().await;
         }
     }
 
-    /// What the seats that are there have to say, in one transaction.
-    async fn write_down(&mut self, at: Timestamp, means: &Means) {
-        let states = self.seats.iter_mut().filter_map(|seat| seat.state_to_save(false, at)).collect();
-        let news: Vec<Record> = self.seats.iter_mut().flat_map(Seat::take_news).chain::<Vec<_>>(states).collect();
-        if !news.is_empty() {
+    /// What has come of the cycle goes to the journal together; nobody waits for it.
+    fn write_down(&mut self, at: Timestamp, journal: &Journal, clock: Clock) {
+        let mut records: Vec<Record> = self.seats.iter_mut().flat_map(Seat::take_news).collect();
+        if journal.is_off() {
+            return;
+        }
+        records.extend(self.seats.iter_mut().filter_map(|seat| seat.state_to_save(false, at)));
+        if !records.is_empty() {
             // What is wrong with the journal is logged by whoever watches it.
-            let _ = means.journal.record(news, patience(means.clock.on_the_wall(self.interval))).await;
+            tokio::spawn(journal.record(records, self.patience(clock)));
+        }
+    }
+
+    /// How long anybody waits for the journal, on the wall: a disk that hangs must not make the next decision late.
+    fn patience(&self, clock: Clock) -> Duration {
+        (clock.on_the_wall(self.interval) / 4).min(MOST_PATIENCE)
+    }
+
+    fn begin(&mut self, at: Timestamp, turns: &mut Turns, around: &Surroundings) {
+        let (ready, resting) = self.seats.drain(..).partition(Seat::is_ready);
+        self.seats = ready;
+        let gathering = self.gather(at, around);
+        let ready = std::mem::replace(&mut self.seats, resting);
+        self.seats.iter_mut().for_each(Seat::rest);
+        for seat in ready {
+            let away = Away { policy: seat.policy().clone(), faults: seat.faults(), begun: at };
+            let turn = turns.running.spawn(seat.turn(gathering.clone(), around.board.clone()));
+            turns.away.insert(turn.id(), away);
         }
     }
 
@@ -253,7 +249,7 @@ impl Lane {
         }
     }
 
-    fn gather(&self, now: Timestamp, means: &Means) -> Gathering {
+    fn gather(&self, now: Timestamp, around: &Surroundings) -> Gathering {
         let metrics = self.seats.iter().flat_map(|seat| &seat.policy().metrics);
         let distinct: HashSet<&Source> = metrics.map(|metric| &metric.source).collect();
         let read = |source: &Source| {
@@ -268,9 +264,9 @@ impl Lane {
             survey,
             at: now,
             target: self.target.clone(),
-            orders: means.orders.clone(),
-            journal: means.journal.clone(),
-            patience: patience(means.clock.on_the_wall(self.interval)),
+            orders: around.orders.clone(),
+            journal: around.journal.clone(),
+            patience: self.patience(around.clock),
         }
     }
 
@@ -286,9 +282,9 @@ impl Lane {
 }
 
 impl Turns {
-    /// The turns that began at `at` have ended, and none hangs.
-    fn done(&self, at: Timestamp, interval: Duration) -> bool {
-        let open = |away: &Away| away.begun == at || elapsed(away.begun, at) > interval * LONGEST_TURN;
+    /// The turns that began at `due` have ended, and none hangs.
+    fn done(&self, due: Timestamp, interval: Duration) -> bool {
+        let open = |away: &Away| away.begun == due || elapsed(away.begun, due) > interval * LONGEST_TURN;
         !self.away.values().any(open)
     }
 }
@@ -309,16 +305,6 @@ impl Gathering {
     }
 }
 
-/// Waits until the lane is told to stop, or the daemon itself is gone.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
-/// How long a cycle waits for the journal, on the wall: a disk that hangs must not make the next decision late.
-fn patience(interval: Duration) -> Duration {
-    (interval / 4).min(MOST_PATIENCE)
-}
-
 /// The first moment after `now` that is a whole number of intervals after `due`: a late cycle is skipped, not made up.
 fn next(due: Timestamp, interval: Duration, now: Timestamp) -> Timestamp {
     // A clock that was set back would make the next cycle wait until it is right again.
@@ -334,31 +320,6 @@ fn next(due: Timestamp, interval: Duration, now: Timestamp) -> Timestamp {
 /// `due`, unless the machine slept or its clock was set, so that it is no longer about now.
 fn punctual(due: Timestamp, interval: Duration, now: Timestamp) -> Timestamp {
     if elapsed(due, now) < interval && elapsed(now, due) < interval { due } else { now }
-}
-
-/// Looks at the start, and now and then, for what else would scale the groups; after a failure again a minute later.
-/// Says when it has looked for the `first` time.
-async fn inspect(target: Arc<AutoScaling>, names: Vec<Arc<str>>, clock: Clock, first: oneshot::Sender<()>) {
-    let mut first = Some(first);
-    loop {
-        let found = target.preflight(&names, clock.now()).await;
-        // Whoever waited may have gone on.
-        let _ = first.take().map(|first| first.send(()));
-        found.iter().for_each(log_inspection);
-        let pause = if found.values().any(Result::is_err) { Duration::from_mins(1) } else { INSPECTION };
-        clock.sleep_until(clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX)).await;
-    }
-}
-
-fn log_inspection((group, result): (&Arc<str>, &Result<Rivals, TargetError>)) {
-    match result {
-        Ok(Rivals::None) => tracing::debug!(event = "inspected", %group, "nothing else scales the group"),
-        Ok(rivals) => tracing::warn!(event = "contested", %group, %rivals, "something else scales the group"),
-        Err(error) => {
-            let error = crate::telemetry::chain(error);
-            tracing::warn!(event = "inspection-failed", %group, error, "can't tell what else scales the group");
-        }
-    }
 }
 
 #[cfg(test)]
@@ -415,10 +376,10 @@ mod tests {
             snapshot.policies = lane.seats.iter().map(|seat| (seat.policy().name.clone(), seat.status())).collect();
         });
         let (stop, stopped) = watch::channel(false);
-        let (_standing, orders) = watch::channel(Arc::new(Standing::default()));
-        let (journal, _) = Journal::start(&crate::journal::Settings::default(), clock);
-        let means = Means { clock, board: board.clone(), orders, journal };
-        let running = tokio::spawn(lane.run(means, stopped));
+        let journal = Journal::start(&crate::journal::Settings::default(), clock).0;
+        let (_standing, orders) = watch::channel(Arc::default());
+        let around = Surroundings { clock, board: board.clone(), orders, journal, stop: stopped };
+        let running = tokio::spawn(lane.run(around));
         tokio::time::sleep(Duration::from_secs(40 * 15 + 7)).await;
         stop.send_replace(true);
         assert_eq!(running.await.unwrap().len(), 2);

@@ -12,7 +12,7 @@ use crate::control::{self, ControllerState, Decision, Evaluation, Outcome, Reaso
 use crate::journal::{self, Entry, Event, Made, Memory, Record, Remembered};
 use crate::metric::Answer;
 use crate::observation::{Group, Measurement, Observation, Override, elapsed};
-use crate::order::{self, Pause, Standing};
+use crate::order::Standing;
 use crate::policy::{Capacity, PerDirection, Policy};
 use crate::status::{Action, Board, PolicyStatus};
 use crate::target::{AutoScaling, ErrorKind, TargetError};
@@ -27,40 +27,20 @@ pub(super) struct Seat {
     policy: Arc<Policy>,
     state: ControllerState,
     status: PolicyStatus,
-    /// Turns in a row that were lost to a fault of ours.
-    faults: u32,
-    /// Cycles to sit out before the next turn.
-    rest: u32,
     /// What the end of the cycle writes down.
     news: Vec<Record>,
     /// When its state was written down last.
     saved: Option<Timestamp>,
     /// Nothing is known of what was done before the start, so the group's own activities are to tell.
     blank: bool,
-    /// What its last turn took for ordered.
-    ordered: Ordered,
+    /// Turns in a row that were lost to a fault of ours.
+    faults: u32,
+    /// Cycles to sit out before the next turn.
+    rest: u32,
 }
 
 /// Turns are tried again after 1, 2, 4, ... cycles, at most two to this power.
 const LONGEST_REST: u32 = 5;
-
-/// What operators have ordered of one policy.
-#[derive(Default, PartialEq)]
-struct Ordered {
-    freeze: Option<Pause>,
-    pause: Option<Pause>,
-    bounds: Option<order::Override>,
-}
-
-impl Ordered {
-    fn of(policy: &str, standing: &Standing) -> Self {
-        Self {
-            freeze: standing.freeze.clone(),
-            pause: standing.pauses.get(policy).cloned(),
-            bounds: standing.overrides.get(policy).cloned(),
-        }
-    }
-}
 
 impl Seat {
     /// A seat that begins with what a journal has kept of its policy, if anything.
@@ -75,7 +55,11 @@ impl Seat {
             control::settle(state, &decision, &action.outcome.unwrap_or(Outcome::Unknown), action.at)
         });
         status.last_action = actions.pop().map(shown);
-        Self::seated(Arc::new(policy), state, status, blank)
+        Self { blank, ..Self::with(Arc::new(policy), state, status) }
+    }
+
+    fn with(policy: Arc<Policy>, state: ControllerState, status: PolicyStatus) -> Self {
+        Self { policy, state, status, news: Vec::new(), saved: None, blank: false, faults: 0, rest: 0 }
     }
 
     /// The same seat under a changed policy.
@@ -83,7 +67,8 @@ impl Seat {
         let state = self.state.under_changed_policy(&self.policy, &policy);
         let last_action = self.status.last_action;
         let status = PolicyStatus { last_action, counters: self.status.counters, ..PolicyStatus::new(&policy) };
-        Self { news: self.news, ..Self::seated(Arc::new(policy), state, status, self.blank) }
+        let (news, blank) = (self.news, self.blank);
+        Self { news, blank, ..Self::with(Arc::new(policy), state, status) }
     }
 
     /// A seat whose turn was lost to a fault of ours, as were `faults` in a row with it.
@@ -100,26 +85,7 @@ impl Seat {
         });
         let rest = (1 << (faults - 1).min(LONGEST_REST)) - 1;
         // What was done before is in the group's activities.
-        Self { faults, rest, ..Self::seated(policy, ControllerState::default(), status, true) }
-    }
-
-    fn seated(policy: Arc<Policy>, state: ControllerState, status: PolicyStatus, blank: bool) -> Self {
-        Self {
-            policy,
-            state,
-            status,
-            faults: 0,
-            rest: 0,
-            news: Vec::new(),
-            saved: None,
-            blank,
-            ordered: Ordered::default(),
-        }
-    }
-
-    /// Something else is ordered than what its last turn took for ordered.
-    pub(super) fn misses(&self, standing: &Standing) -> bool {
-        self.ordered != Ordered::of(&self.policy.name, standing)
+        Self { blank: true, faults, rest, ..Self::with(policy, ControllerState::default(), status) }
     }
 
     /// It has a turn in this cycle.
@@ -134,6 +100,16 @@ impl Seat {
 
     pub(super) fn faults(&self) -> u32 {
         self.faults
+    }
+
+    /// Whether something else is ordered now than what the last evaluation has heeded.
+    pub(super) fn is_behind(&self, standing: &Standing, now: Timestamp) -> bool {
+        self.is_ready()
+            && self.status.evaluation.as_ref().is_some_and(|last| {
+                let Observation { ordered, paused, .. } = last.observation;
+                ordered != override_of(standing, &self.policy.name, now)
+                    || paused != standing.stops(&self.policy.name, now)
+            })
     }
 
     pub(super) fn policy(&self) -> &Arc<Policy> {
@@ -209,12 +185,9 @@ impl Seat {
     }
 
     /// Adds what operators have ordered, as it stands now that all else has been gathered.
-    fn take_orders(&mut self, standing: &Standing, seen: &mut Observation, now: Timestamp) {
-        let override_of =
-            |bounds: &order::Override| Override { floor: bounds.floor, cap: bounds.cap, until: bounds.until };
-        seen.ordered = standing.bounds(&self.policy.name, now).map(override_of);
+    fn take_orders(&self, standing: &Standing, seen: &mut Observation, now: Timestamp) {
+        seen.ordered = override_of(standing, &self.policy.name, now);
         seen.paused = standing.stops(&self.policy.name, now);
-        self.ordered = Ordered::of(&self.policy.name, standing);
     }
 
     /// What was done before the start, as the group's own activities tell it: the first time that there is anything to
@@ -271,6 +244,12 @@ impl Seat {
         let metrics = metrics.filter_map(|m| m.detail.as_ref().map(|detail| format!("{}: {detail}", m.name)));
         metrics.chain(self.status.group_detail.clone()).collect::<Vec<_>>().join("; ")
     }
+}
+
+/// The override of `policy` at `now`, as the core takes it.
+fn override_of(standing: &Standing, policy: &str, now: Timestamp) -> Option<Override> {
+    let crate::order::Override { floor, cap, until, .. } = *standing.bounds(policy, now)?;
+    Some(Override { floor, cap, until })
 }
 
 async fn apply(gathering: &Gathering, policy: &Policy, evaluation: &Evaluation) -> (Outcome, Option<String>) {

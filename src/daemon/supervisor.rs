@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::keeping::{recall, watch_over};
-use super::lane::{Lane, Means, lane_name};
+use super::lane::{Lane, Surroundings, lane_name};
 use super::seat::Seat;
 use crate::clock::Clock;
 use crate::config::{Config, Findings};
@@ -86,7 +86,7 @@ impl Daemon {
         credentials: Option<Credentials>,
     ) -> Result<Self, StartError> {
         let sources = Arc::new(Sources::new(config.prometheus.as_ref())?);
-        let targets = connect(&config, credentials.as_ref(), &HashMap::new()).await?;
+        let targets = Box::pin(connect(&config, credentials.as_ref(), &HashMap::new())).await?;
         let orders = watch::Sender::new(Arc::new(Standing::default()));
         let (journal, mut openings) = Journal::start(&config.state, clock);
         let recalled = recall(&journal, &mut openings).await?;
@@ -289,9 +289,14 @@ impl Daemon {
 
     fn spawn(&self, lane: Lane) -> Running {
         let (stop, stopped) = watch::channel(false);
-        let (clock, board, journal) = (self.clock, self.board.clone(), self.journal.clone());
-        let means = Means { clock, board, orders: self.orders.subscribe(), journal };
-        let task = tokio::spawn(lane.run(means, stopped));
+        let around = Surroundings {
+            clock: self.clock,
+            board: self.board.clone(),
+            orders: self.orders.subscribe(),
+            journal: self.journal.clone(),
+            stop: stopped,
+        };
+        let task = tokio::spawn(lane.run(around));
         Running { stop, task }
     }
 

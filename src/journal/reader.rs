@@ -181,10 +181,11 @@ fn of_any(
     }
     let ages = database.begin_read()?.open_table(AGES)?;
     let range = (Bound::Included((from, "")), Bound::Excluded((before, "")));
-    let key = |row: Result<(redb::AccessGuard<(i64, &str)>, redb::AccessGuard<u64>), redb::StorageError>| {
+    let mut keys = Vec::new();
+    for row in ages.range::<(i64, &str)>(range)?.rev().take(limit) {
         let (key, _) = row?;
         let (at, policy) = key.value();
-        Ok((at, policy.to_owned()))
-    };
-    ages.range::<(i64, &str)>(range)?.rev().take(limit).map(key).collect()
+        keys.push((at, policy.to_owned()));
+    }
+    Ok(keys)
 }

@@ -218,7 +218,7 @@ async fn a_damaged_file_is_refused_and_left_as_it_is() {
         assert!(fs::read(&path).expect("the file") == bytes, "{what}: it has been touched");
     };
     check("not one of ours", &|bytes| {
-        *bytes = b"not a journal at all, but a text that somebody has put here".repeat(9)
+        *bytes = b"not a journal at all, but a text that somebody has put here".repeat(9);
     })
     .await;
     check("cut short", &|bytes| bytes.truncate(bytes.len() / 2)).await;
@@ -249,6 +249,34 @@ async fn what_fails_is_said_and_tried_again() {
     let mut status = journal.status();
     status.wait_for(|status| status.health == Health::Writable).await.expect("a thread");
     written(&journal, vec![Record::Entry(made("web", ago(0), 1))]).await;
+}
+
+/// A disk that hangs is as a lock that is not let go of.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_hangs_keeps_nobody_waiting_and_is_noticed_when_it_answers_again() {
+    let folder = folder();
+    let (journal, _) = open(folder.path()).await;
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (shared, (hanging, hangs)) = (journal.shared().clone(), std::sync::mpsc::channel());
+    let disk = std::thread::spawn(move || {
+        shared.change(|_| {
+            hanging.send(()).expect("a test that waits");
+            held.recv().expect("a release");
+        });
+    });
+    hangs.recv().expect("a disk that hangs");
+    let entry = || vec![Record::Entry(made("web", ago(0), 1))];
+    let refused = journal.record(entry(), Duration::from_millis(50)).await.unwrap_err();
+    assert_eq!(refused.to_string(), "the disk has not answered within 50ms");
+    assert!(journal.is_failing());
+    let refused = journal.record(entry(), Duration::MAX).await;
+    assert!(refused.is_err(), "nobody waits for what is known to hang");
+    release.send(()).expect("a disk");
+    disk.join().expect("a disk");
+    journal.status().wait_for(|status| status.health == Health::Writable).await.expect("a thread");
+    written(&journal, entry()).await;
+    let page = journal.reader().page(query(None, 9)).await.expect("a page");
+    assert_eq!(page.entries.len(), 3, "what was given up is written late");
 }
 
 #[tokio::test]

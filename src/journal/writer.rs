@@ -101,7 +101,7 @@ impl Shared {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Option<Database>) -> T) -> T {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Option<Database>) -> T) -> T {
         change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -156,12 +156,28 @@ impl Journal {
         Reader::new(self.messages.as_ref().map(|_| self.shared.clone()))
     }
 
-    /// Writes `records` in one transaction. They are durable when this returns without an error; it returns within
-    /// `patience`, and at once while the journal is failing.
+    /// Hands `records` over to be written in one transaction, before this returns. They are durable when the future is done
+    /// without an error; it is done within `patience`, and at once while the journal is failing.
     ///
     /// # Errors
     /// What is wrong with the journal. The records may still be written, in order, when it recovers.
-    pub async fn record(&self, records: Vec<Record>, patience: Duration) -> Result<(), Unwritten> {
+    pub fn record(
+        &self,
+        records: Vec<Record>,
+        patience: Duration,
+    ) -> impl Future<Output = Result<(), Unwritten>> + Send + use<> {
+        let (journal, handed) = (self.clone(), self.hand_over(records));
+        async move {
+            match tokio::time::timeout(patience, handed?).await {
+                Ok(Ok(written)) => written,
+                Ok(Err(_)) => Err(journal.fail("the journal's thread has ended")),
+                Err(_) => Err(journal.fail(&format!("the disk has not answered within {patience:?}"))),
+            }
+        }
+    }
+
+    /// Hands over; gives where the answer will come, unless it is in doubt that one will.
+    fn hand_over(&self, records: Vec<Record>) -> Result<oneshot::Receiver<Result<(), Unwritten>>, Unwritten> {
         let Some(messages) = &self.messages else { return Err(Unwritten("this daemon keeps no journal".into())) };
         let (done, answer) = oneshot::channel();
         match messages.try_send(Message::Write(Request { records, done })) {
@@ -172,11 +188,7 @@ impl Journal {
         if let Health::Failing { why, .. } = &self.status.borrow().health {
             return Err(Unwritten(why.clone()));
         }
-        match tokio::time::timeout(patience, answer).await {
-            Ok(Ok(written)) => written,
-            Ok(Err(_)) => Err(self.fail("the journal's thread has ended")),
-            Err(_) => Err(self.fail(&format!("the disk has not answered within {patience:?}"))),
-        }
+        Ok(answer)
     }
 
     /// Writes what waits, and closes the file. Gives up after `patience`.
@@ -186,6 +198,11 @@ impl Journal {
         if asked && tokio::time::timeout(patience, closed).await.is_err() {
             tracing::error!(event = "journal-not-closed", "the journal did not close in time; a restart repairs it");
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     fn fail(&self, why: &str) -> Unwritten {
