@@ -164,8 +164,8 @@ impl ControllerState {
     /// Notes that `group` of `policy` is seen now, and returns how much has come into service since the last look. After a
     /// gap of more than `patience`, the watch begins anew.
     pub(super) fn see(&mut self, policy: &Policy, group: &GroupStatus, now: Timestamp, patience: Duration) -> Capacity {
-        if self.seen_at.is_some_and(|seen| now < seen) {
-            self.set_back(now);
+        if let Some(seen) = self.seen_at.filter(|seen| now < *seen) {
+            self.set_back(elapsed(now, seen));
         }
         let unbroken = self.seen_at.is_some_and(|seen| elapsed(seen, now) <= patience);
         if !unbroken || self.live_since.is_none() {
@@ -189,16 +189,16 @@ impl ControllerState {
         policy.boot_time.or(self.boots.typical()).unwrap_or(DEFAULT_BOOT_TIME)
     }
 
-    /// The clock was set back: what was noted at times that have not come yet would never grow old. The watch begins
-    /// anew, and scale events count as of now.
-    fn set_back(&mut self, now: Timestamp) {
+    /// The clock was set back by as much: what was noted at times that have not come yet would never grow old. The watch
+    /// begins anew, and scale events stay as old as they were.
+    fn set_back(&mut self, by: Duration) {
         self.seen_at = None;
         self.metrics.clear();
         self.highest.clear();
         self.lowest.clear();
         self.blind_since = None;
-        for event in self.events.iter_mut().filter(|event| event.at > now) {
-            event.at = now;
+        for event in &mut self.events {
+            event.at = event.at.saturating_sub(by).unwrap_or(Timestamp::MIN);
         }
     }
 

@@ -113,8 +113,9 @@ impl Checker {
         if back || self.seen.is_none_or(|seen| age(seen, now) > patience) {
             self.since = Some(now);
         }
-        if back {
-            self.events.iter_mut().for_each(|event| event.at = event.at.min(now));
+        if let Some(seen) = self.seen.filter(|_| back) {
+            let by = age(now, seen);
+            self.events.iter_mut().for_each(|event| event.at = event.at.saturating_sub(by).expect("a moment"));
         }
         self.seen = Some(now);
         // A rest that is over stays so, though the clock be set back or the policy changed to a longer one.
