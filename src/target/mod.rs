@@ -9,12 +9,14 @@ mod client;
 mod error;
 mod group;
 mod memory;
+mod past;
 mod preflight;
 
 use std::time::Duration;
 
 pub use asg::{AutoScaling, Survey};
 pub use error::{ErrorClass, ErrorKind, TargetError};
+pub use past::Past;
 
 /// How to reach the Auto Scaling API.
 #[derive(Clone, Debug, PartialEq, Eq)]
