@@ -28,7 +28,7 @@ fn evaluations(bencher: &mut Bencher, controller: Controller) {
         let seen = Observation {
             measurements: [measured(busy / 20.0), measured(busy * 180.0)].into_iter().collect(),
             group: Some(fixture::group(20)),
-            ordered: None,
+            ..Observation::default()
         };
         let now = fixture::Fleet::moment(second);
         let (evaluation, next) = evaluate(&policy, std::mem::take(&mut state), black_box(&seen), now);

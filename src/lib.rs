@@ -11,10 +11,12 @@
 //! | [`config`] | TOML and environment to a validated configuration; reports every finding with line and column |
 //! | [`policy`] | what one group must be kept at |
 //! | [`observation`] | what was seen at one moment |
+//! | [`order`] | what operators order, by whom, why and until when |
 //! | [`control`] | the core: pure decisions, no I/O, no clock, cannot fail |
 //! | [`metric`] | where measurements come from |
 //! | [`target`] | what is scaled |
 //! | [`rehearsal`] | policy tests: a series in, decisions out |
+//! | [`journal`] | what must survive a restart |
 //! | [`daemon`] | lanes, cycles, reload, shutdown |
 //! | [`backtest`] | a policy replayed on its owner's history |
 //! | [`status`] | the snapshot that `daemon` publishes and `api` reads |
@@ -29,7 +31,8 @@
 //!
 //! # One sample's way
 //!
-//! `daemon` wakes a lane, `metric` reads, `target` describes, `control::evaluate` decides, `target` applies,
+//! `daemon` wakes a lane, `metric` reads, `target` describes, `control::evaluate` decides, `journal` records the intent,
+//! `target` applies,
 //! `control::settle` takes the outcome, and `status` is published. There is no way back.
 
 #[cfg(feature = "daemon")]
@@ -46,8 +49,12 @@ pub mod control;
 #[cfg(feature = "daemon")]
 pub mod daemon;
 #[cfg(feature = "daemon")]
+pub mod journal;
+#[cfg(feature = "daemon")]
 pub mod metric;
 pub mod observation;
+#[cfg(feature = "daemon")]
+pub mod order;
 pub mod policy;
 #[cfg(feature = "daemon")]
 pub mod rehearsal;

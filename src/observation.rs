@@ -8,8 +8,9 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::policy::{Capacity, MAX_METRICS};
+use crate::policy::{Capacity, MAX_METRICS, PerDirection};
 
 /// Assumed when neither the policy nor the group says how long an instance warms up.
 pub const DEFAULT_WARM_UP: Duration = Duration::from_mins(1);
@@ -21,7 +22,7 @@ pub fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
 }
 
 /// One reading of a metric. Only [`Measurement::Value`] and [`Measurement::Instances`] carry a number to decide with.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Measurement {
     /// A finite, fresh, single number.
@@ -30,6 +31,7 @@ pub enum Measurement {
         value: f64,
         /// Age of the newest sample behind it, where the source can tell.
         #[serde(serialize_with = "optional_seconds")]
+        #[schema(value_type = Option<f64>)]
         age: Option<Duration>,
     },
     /// A finite, fresh number from each of several instances.
@@ -40,6 +42,7 @@ pub enum Measurement {
         reporting: u32,
         /// Age of the newest sample of the instance that reported last, where the source can tell.
         #[serde(serialize_with = "optional_seconds")]
+        #[schema(value_type = Option<f64>)]
         age: Option<Duration>,
     },
     /// The source answered, with no sample.
@@ -48,6 +51,7 @@ pub enum Measurement {
     Stale {
         /// Its age.
         #[serde(serialize_with = "seconds")]
+        #[schema(value_type = f64)]
         age: Duration,
     },
     /// The source answered with NaN or an infinity.
@@ -100,7 +104,7 @@ impl Measurement {
 }
 
 /// Why a source gave no measurement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Failure {
     /// No answer within the deadline.
@@ -195,7 +199,7 @@ pub enum Lifecycle {
 }
 
 /// Suspended processes that change what a scale action does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Suspended {
     /// `Launch`: a scale-out would launch nothing.
     pub launch: bool,
@@ -204,7 +208,7 @@ pub struct Suspended {
 }
 
 /// The newest failed launch of a group that is short of capacity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LaunchFailure {
     /// When the activity failed.
     pub at: Timestamp,
@@ -213,7 +217,7 @@ pub struct LaunchFailure {
 }
 
 /// What else is set up to change the group's desired capacity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rivals {
     /// Nobody has looked yet, or the look failed.
@@ -230,7 +234,7 @@ pub enum Rivals {
 }
 
 /// The counts of a group that a decision is made from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct GroupStatus {
     /// Desired capacity.
     pub desired: Capacity,
@@ -290,7 +294,8 @@ impl Group {
 }
 
 /// What an operator has ordered for a while, within the bounds that hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Ordered)]
 pub struct Override {
     /// The least capacity; `None`: the bounds' own.
     pub floor: Option<Capacity>,
@@ -301,15 +306,20 @@ pub struct Override {
 }
 
 /// Everything that one evaluation sees.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Observation {
     /// One for each metric of the policy, in its order.
+    #[schema(value_type = Vec<Measurement>)]
     pub measurements: ArrayVec<Measurement, MAX_METRICS>,
     /// The group; `None` when it could not be described.
     pub group: Option<GroupStatus>,
     /// An operator's order, if there is one.
     #[serde(rename = "override")]
     pub ordered: Option<Override>,
+    /// In which directions an operator has stopped scaling.
+    pub paused: PerDirection<bool>,
+    /// What is done now can't be written to the journal, so that a restart would not know of it.
+    pub unrecorded: bool,
 }
 
 pub(crate) fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 mod schedule;
 
@@ -23,7 +24,7 @@ pub const DEFAULT_BOOT_TIME: Duration = Duration::from_mins(2);
 pub const ROUNDING_SLACK: f64 = 0.02;
 
 /// A number of instances (or of capacity units, where the group weighs its instances).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Capacity(u32);
 
@@ -86,7 +87,7 @@ impl fmt::Display for Capacity {
 }
 
 /// A value for each direction of scaling.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PerDirection<T> {
     /// For scale-out: adding instances.
     pub out: T,
@@ -96,7 +97,7 @@ pub struct PerDirection<T> {
 }
 
 /// What Setpoint may do to the group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Decide and act.
@@ -162,6 +163,17 @@ pub struct Policy {
     pub fallback: Option<Fallback>,
     /// One to [`MAX_METRICS`] metrics with unique names.
     pub metrics: Vec<Metric>,
+}
+
+impl Policy {
+    /// Whether any of its controllers learns from what it has seen.
+    pub fn learns(&self) -> bool {
+        let of = |metric: &Metric| {
+            metric.kind == MetricKind::Latency
+                || matches!(metric.controller.as_ref().unwrap_or(&self.controller), Controller::Risk(_))
+        };
+        self.metrics.iter().any(of)
+    }
 }
 
 /// How a recommendation is made from a measurement. A latency has a law of its own under `Pid` and `Risk`, since it is
@@ -293,7 +305,7 @@ pub fn full_scale(target: f64) -> f64 {
 }
 
 /// What a metric measures, and so how it relates to capacity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MetricKind {
     /// Average over the instances, as a share (0..1) or in percent; inversely proportional to capacity.

@@ -7,16 +7,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 use crate::control::{Decision, Evaluation, Outcome};
+use crate::journal::{Health, Status as JournalStatus};
 use crate::observation::{GroupStatus, Measurement, elapsed, seconds};
+use crate::order::Standing;
 use crate::policy::{Capacity, MetricKind, Mode, Policy};
 
 /// A lane that has finished no cycle for this many intervals is not ready.
 const PATIENCE: u32 = 3;
 
 /// Everything that the daemon tells about itself at one moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Snapshot {
     /// When the daemon started.
     pub started: Timestamp,
@@ -24,13 +27,16 @@ pub struct Snapshot {
     pub configuration: Configuration,
     /// The lanes, by name.
     pub lanes: BTreeMap<Arc<str>, LaneStatus>,
+    /// How the journal does.
+    pub journal: JournalStatus,
+    /// What operators have ordered.
+    pub orders: Arc<Standing>,
     /// The policies, by name.
-    #[serde(skip)]
     pub policies: BTreeMap<Arc<str>, Arc<PolicyStatus>>,
 }
 
 /// The configuration in force, and what became of the last attempt to replace it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Configuration {
     /// Where it was read.
     pub file: String,
@@ -43,12 +49,13 @@ pub struct Configuration {
 }
 
 /// One lane: the policies that are evaluated together.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct LaneStatus {
     /// The AWS region, if the configuration names one.
     pub region: Option<Arc<str>>,
     /// Time between two cycles.
     #[serde(serialize_with = "seconds")]
+    #[schema(value_type = f64)]
     pub interval: Duration,
     /// Number of policies.
     pub policies: usize,
@@ -58,13 +65,14 @@ pub struct LaneStatus {
     pub finished: Option<Timestamp>,
     /// How long the last cycle took.
     #[serde(serialize_with = "seconds")]
+    #[schema(value_type = f64)]
     pub took: Duration,
     /// Cycles finished since the lane was started.
     pub cycles: u64,
 }
 
 /// What is known of one policy.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct PolicyStatus {
     /// The policy's name.
     pub name: Arc<str>,
@@ -79,7 +87,6 @@ pub struct PolicyStatus {
     /// The policy's most capacity.
     pub max: Capacity,
     /// Time between two evaluations.
-    #[serde(serialize_with = "seconds")]
     pub interval: Duration,
     /// The metrics, in the order of the configuration.
     pub metrics: Vec<MetricStatus>,
@@ -98,7 +105,7 @@ pub struct PolicyStatus {
 }
 
 /// One metric of a policy.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct MetricStatus {
     /// Its name.
     pub name: Arc<str>,
@@ -113,7 +120,7 @@ pub struct MetricStatus {
 }
 
 /// An attempt to change the desired capacity.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Action {
     /// When it was made.
     pub at: Timestamp,
@@ -131,7 +138,7 @@ pub struct Action {
 }
 
 /// Counts since a policy was started.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct Counters {
     /// Evaluations.
     pub evaluations: u64,
@@ -185,14 +192,28 @@ impl Snapshot {
     /// A daemon that has just started.
     pub fn new(file: String, now: Timestamp) -> Self {
         let configuration = Configuration { file, loaded: now, reload_error: None, reloads_refused: 0 };
-        Self { started: now, configuration, lanes: BTreeMap::new(), policies: BTreeMap::new() }
+        let orders = Arc::default();
+        let journal = JournalStatus::default();
+        Self { started: now, configuration, lanes: BTreeMap::new(), journal, orders, policies: BTreeMap::new() }
+    }
+
+    /// Whether every lane has finished a cycle lately, and the journal can be written if there should be one.
+    ///
+    /// # Errors
+    /// A sentence that names the first lane that has not, or says what is wrong with the journal.
+    pub fn readiness(&self, now: Timestamp) -> Result<(), String> {
+        self.liveness(now)?;
+        match &self.journal.health {
+            Health::Failing { why, .. } => Err(format!("nothing is removed while the journal can't be written: {why}")),
+            Health::Off | Health::Writable => Ok(()),
+        }
     }
 
     /// Whether every lane has finished a cycle lately.
     ///
     /// # Errors
     /// A sentence that names the first lane that has not.
-    pub fn readiness(&self, now: Timestamp) -> Result<(), String> {
+    pub fn liveness(&self, now: Timestamp) -> Result<(), String> {
         if self.lanes.is_empty() {
             return Err("no lane has been started yet".into());
         }

@@ -226,7 +226,7 @@ async fn the_activities_of_the_group_tell_what_a_utilization_alone_does_not() {
     fleet.group.set_desired(Capacity::new(8), false, now).expect("within the bounds");
     world.advance(began + Duration::from_hours(6));
     let aws = WorldServer::start(world, Clock::WALL).await.expect("a server");
-    let prometheus = Server::start(|request| half_busy(request)).await;
+    let prometheus = Server::start(half_busy).await;
     let folder = tempfile::tempdir().expect("a folder");
     let section = format!("[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n", aws.auto_scaling_url);
     let text = configuration(&prometheus.url).replace("boot_time = \"2m\"", "") + &section;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use setpoint::api::{Role, Tls, Token};
 use setpoint::config::{self, Config, Finding, Findings, Position};
 use setpoint::metric::prometheus::{ClientCertificate, Credentials};
 use setpoint::policy::{
@@ -567,6 +568,81 @@ fn text_that_is_not_toml_is_found_where_it_breaks() {
 }
 
 #[test]
+fn who_may_reach_the_http_interface_arrives_where_it_belongs() {
+    let text = BASE.replace(
+        "[http]\nlisten = \"127.0.0.1:9480\"",
+        r#"
+        [http]
+        listen = "[::]:80"
+        socket = "/run/s"
+        tls = { certificate_file = "/c", key_file = "/k" }
+        hosts = ["Setpoint.Example", "10.0.0.5"]
+        [[http.token]]
+        name = "grafana"
+        role = "viewer"
+        file = "/v"
+        [[http.token]]
+        name = "alice"
+        role = "operator"
+        file = "/o"
+        "#,
+    );
+    let config = parse(&text).unwrap_or_else(|findings| panic!("{findings}"));
+    let http = config.http;
+    assert_eq!((http.listen, http.socket), ("[::]:80".parse().unwrap(), Some("/run/s".into())));
+    assert_eq!(http.tls, Some(Tls { certificate_file: "/c".into(), key_file: "/k".into() }));
+    assert_eq!(http.hosts, ["setpoint.example", "10.0.0.5"]);
+    let token = |name: &str, role, file: &str| Token { name: name.into(), role, file: file.into() };
+    assert_eq!(http.tokens, [token("grafana", Role::Viewer, "/v"), token("alice", Role::Operator, "/o")]);
+}
+
+#[test]
+fn an_interface_that_others_reach_needs_tls_and_a_token() {
+    for (new, key, fragment) in [
+        ("▸listen = \"0.0.0.0:9480\"", "http.listen", "expected [http.tls] and at least one [[http.token]] beside it"),
+        ("▸listen = \"[::]:9480\"", "http.listen", "or a loopback address such as"),
+        (
+            "▸listen = \"10.0.0.5:1\"\ntls = { certificate_file = \"/c\", key_file = \"/k\" }",
+            "http.listen",
+            "[[http.token]]",
+        ),
+        (
+            "▸listen = \"10.0.0.5:1\"\n[[http.token]]\nname = \"a\"\nrole = \"viewer\"\nfile = \"/a\"",
+            "http.listen",
+            "[http.tls]",
+        ),
+        ("tls = { ▸key_file = 1, certificate_file = \"/c\" }", "http.tls.key_file", "expected a text in quotes"),
+        ("▸tls = { certificate_file = \"/c\" }", "http.tls.key_file", "is missing, expected the path of a PEM file"),
+        (
+            "[[http.token]]\n▸name = \"a b\"\nrole = \"viewer\"\nfile = \"/a\"",
+            "http.token[1].name",
+            "at most 64 letters",
+        ),
+        (
+            "[[http.token]]\nname = \"a\"\n▸role = \"admin\"\nfile = \"/a\"",
+            "http.token[a].role",
+            "expected one of \"viewer\"",
+        ),
+        (
+            "[[http.token]]\nname = \"a\"\nrole = \"viewer\"\nfile = \"/a\"\n\
+             [[http.token]]\n▸name = \"a\"\nrole = \"viewer\"\nfile = \"/a\"",
+            "http.token[a].name",
+            "the name is taken at",
+        ),
+        ("▸token = []", "http.token", "is empty"),
+        ("▸hosts = \"setpoint.example\"", "http.hosts", "expected a list of host names"),
+        ("▸hosts = [\"setpoint.example:443\"]", "http.hosts", "expected a list of host names"),
+        ("▸listen = \"localhost:9480\"", "http.listen", "expected an IP address and a port"),
+        ("▸listen = \"127.0.0.1\"", "http.listen", "expected an IP address and a port"),
+        ("▸listen = \"127.0.0.1:99999\"", "http.listen", "expected an IP address and a port"),
+        ("▸listen = 9480", "http.listen", "expected a text in quotes"),
+        ("▸socket = \"run/s\"", "http.socket", "expected an absolute path of at most 100 bytes"),
+    ] {
+        check("listen = \"127.0.0.1:9480\"", new, key, fragment);
+    }
+}
+
+#[test]
 fn settings_of_the_daemon_are_checked() {
     for (new, fragment) in [
         ("▸interval = 15", "15 has no unit, expected for example \"15s\" or \"15ms\""),
@@ -652,14 +728,10 @@ fn settings_of_the_daemon_are_checked() {
         check("region = \"us-east-1\"", new, &format!("aws.{key}"), fragment);
     }
     for (new, key, fragment) in [
-        ("▸listen = \"0.0.0.0:9480\"", "http.listen", "has neither TLS nor a token; expected a loopback address"),
-        ("▸listen = \"[::]:9480\"", "http.listen", "expected a loopback address"),
-        ("▸listen = \"localhost:9480\"", "http.listen", "expected an IP address and a port"),
-        ("▸listen = \"127.0.0.1\"", "http.listen", "expected an IP address and a port"),
-        ("▸listen = \"127.0.0.1:99999\"", "http.listen", "expected an IP address and a port"),
-        ("▸listen = 9480", "http.listen", "expected a text in quotes"),
-        ("▸socket = \"/run/s\"", "http.socket", "is not in this version of Setpoint"),
-        ("[▸state]\npath = \"/\"", "state", "is not in this version of Setpoint"),
+        ("[state]\n▸path = \"state\"", "state.path", "expected the absolute path of a directory"),
+        ("[state]\n▸retention = \"1m\"", "state.retention", "expected a duration from 1h to 87840h"),
+        ("[state]\n▸max_size = \"1MB\"", "state.max_size", "expected a size from 16MB to 1TB, such as \"256MB\""),
+        ("[state]\n▸max_size = 256", "state.max_size", "expected a size from 16MB to 1TB"),
         ("[▸polcy]", "polcy", "unknown key; did you mean \"policy\"?"),
         ("[▸\"a[9999999999].b\"]", "a[9999999999].b", "unknown key"),
     ] {

@@ -295,3 +295,40 @@ fn constant_load_moves_nothing() {
         }
     }
 }
+
+#[test]
+fn a_latency_beside_a_total_alone_takes_the_totals_target_for_a_common_load() {
+    let mut both = open(MetricKind::Total, 10.0);
+    both.metrics.push(metric("p99", MetricKind::Latency, 0.5));
+    let mut fleet = Fleet::new(both);
+    fleet.group = group(10);
+    fleet.at(0).sees_all(&[value(50.0), value(0.1)]);
+    assert!((fleet.ceiling().unwrap() - 0.6).abs() < 1e-9, "{:?}", fleet.ceiling());
+    assert_eq!(fleet.recommended(), 5, "latency asks for as much as the total");
+    // Well loaded and well within its latency, it learns that an instance could carry more.
+    for second in (15..24 * 3600).step_by(15) {
+        let load = [80.0, 90.0, 100.0][usize::try_from(second / 15 % 3).unwrap()];
+        fleet.at(second).sees_all(&[value(load), value(0.1 + 0.02 / (1.0 - load * 0.006))]);
+    }
+    let ceiling = fleet.ceiling().unwrap();
+    assert!((ceiling - 0.68).abs() < 0.011, "{ceiling}: the highest load seen is 0.6, and 0.08 beyond is trusted");
+}
+
+#[test]
+fn what_is_missed_while_only_observing_says_nothing_about_the_margin() {
+    let margin = |mode, size| {
+        let total = vec![metric("m", MetricKind::Total, 1.0)];
+        let mut fleet = Fleet::new(Policy { mode, metrics: total, ..risk(0.01) });
+        fleet.group = group(size);
+        for second in (0..12 * 3600).step_by(15) {
+            let noise = f64::from(i32::try_from(second / 15 * 7919 % 101).unwrap()) / 101.0;
+            fleet.at(second).sees(value(20.0 + 30.0 * noise.powi(4)));
+        }
+        fleet.margin().unwrap()
+    };
+    let unhurt = margin(Mode::Observe, 60);
+    for mode in [Mode::Observe, Mode::Paused] {
+        assert!((margin(mode, 25) - unhurt).abs() < 1e-9, "{mode:?}: {} and {unhurt}", margin(mode, 25));
+    }
+    assert!(margin(Mode::ScaleOutOnly, 25) > unhurt, "{}", margin(Mode::ScaleOutOnly, 25));
+}

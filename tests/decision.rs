@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use fixture::{Fleet, group, metric, policy, value};
 use setpoint::control::{Guard, Outcome, Reason};
-use setpoint::observation::{Failure, LaunchFailure, Measurement, Rivals, Suspended};
-use setpoint::policy::{Capacity, MaxDrop, MetricKind, Mode, PerDirection, StepLimit};
+use setpoint::observation::{Failure, GroupStatus, LaunchFailure, Measurement, Rivals, Suspended};
+use setpoint::policy::{Capacity, Controller, Gains, MaxDrop, MetricKind, Mode, PerDirection, Policy, Risk, StepLimit};
 
 #[test]
 fn cpu_at_90_against_70_on_four_makes_six() {
@@ -173,6 +173,29 @@ fn every_guard_bars_scale_in_by_its_name() {
         |g| matches!(g, Guard::TerminateSuspended),
     );
     check(|f| f.group.refreshing = true, |g| matches!(g, Guard::Refreshing));
+    check(|f| f.unrecorded = true, |g| matches!(g, Guard::JournalUnavailable));
+}
+
+#[test]
+fn a_journal_that_fails_bars_no_scale_out() {
+    let mut fleet = Fleet::new(policy()).warmed_up();
+    fleet.unrecorded = true;
+    assert_eq!(fleet.at(600).sees(value(0.9)), 6);
+}
+
+#[test]
+fn an_operators_pause_stops_its_directions_only() {
+    let check = |out, inward, seen: f64, expected: u32, sentence: &str| {
+        let mut fleet = Fleet::new(policy()).warmed_up();
+        fleet.paused = PerDirection { out, inward };
+        assert_eq!(fleet.at(600).sees(value(seen)), expected, "{sentence}");
+        assert!(fleet.because().contains(sentence), "{}", fleet.because());
+    };
+    check(true, true, 0.9, 4, "the policy is paused; it would set 6");
+    check(true, false, 0.9, 4, "the policy is paused; it would set 6");
+    check(true, false, 0.1, 3, "asks for 1");
+    check(false, true, 0.1, 4, "the policy is paused; it would set 3");
+    check(false, true, 0.9, 6, "asks for 6");
 }
 
 #[test]
@@ -416,4 +439,151 @@ fn below_the_minimum_a_refused_scale_out_still_restores_it() {
     fleet.group = group(1);
     fleet.group.launch_failure = Some(LaunchFailure { at: Fleet::moment(0), insufficient_capacity: false });
     assert_eq!(fleet.at(0).sees(value(1.0)), 2, "the minimum, and not more");
+}
+
+#[test]
+fn reports_of_each_instance_add_up_to_a_total() {
+    let mut rules = policy();
+    rules.metrics = vec![metric("queue", MetricKind::Total, 10.0)];
+    let mut fleet = Fleet::new(rules);
+    assert_eq!(fleet.at(0).sees(Measurement::Instances { mean: 15.0, reporting: 4, age: None }), 6);
+}
+
+#[test]
+fn a_little_below_zero_is_zero_and_more_is_no_measurement() {
+    let mut rules = policy();
+    rules.metrics = vec![metric("requests", MetricKind::Total, 100.0)];
+    let mut fleet = Fleet::new(rules);
+    fleet.at(0).sees(value(-0.05));
+    assert_eq!(fleet.recommended(), 0);
+    assert!(!fleet.reasons().iter().any(|reason| matches!(reason, Reason::MetricNegative { .. })));
+    fleet.at(15).sees(value(-0.2));
+    assert!(fleet.reasons().iter().any(|reason| matches!(reason, Reason::MetricNegative { .. })));
+}
+
+#[test]
+fn what_has_just_come_had_no_part_in_what_was_measured() {
+    let mut rules = policy();
+    rules.max = Capacity::new(100);
+    rules.step.out = None;
+    let joined = |measurement| {
+        let mut fleet = Fleet::new(rules.clone());
+        fleet.group = GroupStatus { desired: Capacity::new(20), pending: Capacity::new(10), ..group(10) };
+        fleet.at(0).sees(value(0.9));
+        fleet.group = GroupStatus { warm: Capacity::new(10), ..group(20) };
+        fleet.at(15).sees(measurement);
+        let at_once = fleet.recommended();
+        fleet.at(30).sees(measurement);
+        (at_once, fleet.recommended())
+    };
+    assert_eq!(joined(value(0.9)), (13, 24), "ten at 0.9, and only then eighteen instances' worth");
+    let reports = Measurement::Instances { mean: 0.9, reporting: 20, age: None };
+    assert_eq!(joined(reports), (24, 24), "a report of its own says that it is there");
+}
+
+#[test]
+fn risk_waits_for_what_it_tried_before_it_tries_more() {
+    let mut rules = policy();
+    rules.controller = Controller::Risk(Risk { share: 0.01 });
+    rules.metrics[0].target = 0.93;
+    rules.max = Capacity::new(100);
+    let mut fleet = Fleet::new(rules);
+    for second in (0..135).step_by(15) {
+        assert_eq!(fleet.at(second).sees(value(0.2)), 4);
+    }
+    let asked = fleet.at(135).sees(value(1.0));
+    assert!(asked >= 6, "{asked}");
+    fleet.applied(Outcome::Applied);
+    for second in (150..255).step_by(15) {
+        assert_eq!(fleet.at(second).sees(value(1.0)), asked, "at {second}");
+    }
+    assert!(fleet.at(255).sees(value(1.0)) > asked, "nothing has come in two minutes");
+}
+
+#[test]
+fn a_probe_has_the_word_only_where_it_asks_for_most() {
+    let mut rules = policy();
+    rules.metrics[0].target = 0.4;
+    let mut fleet = Fleet::new(rules.clone()).warmed_up();
+    fleet.at(600).sees(value(1.0));
+    assert_eq!(fleet.recommended(), 10);
+    assert!(!fleet.says("probe") && !fleet.says("saturated"), "{:?}", fleet.reasons());
+    rules.metrics[0].target = 0.9;
+    let mut fleet = Fleet::new(rules).warmed_up();
+    fleet.at(600).sees(value(1.0));
+    assert_eq!(fleet.recommended(), 6);
+    assert!(fleet.reasons().iter().any(|reason| matches!(reason, Reason::Saturated { .. })), "{:?}", fleet.reasons());
+}
+
+#[test]
+fn a_drop_within_its_limit_is_none_that_matters() {
+    let mut rules = policy();
+    rules.max_drop = Some(MaxDrop { ratio: 0.5, per: Duration::from_mins(30) });
+    let mut fleet = Fleet::new(rules).warmed_up_with(&[value(0.7)]);
+    let lowest = (600..1800).step_by(15).map(|second| fleet.at(second).sees(value(0.4))).min();
+    assert_eq!(lowest, Some(3));
+}
+
+#[test]
+fn a_proportional_gain_removes_nothing_above_the_target() {
+    let mut rules = policy();
+    rules.controller = Controller::Pid(Gains { kp: 0.8, ki: 0.1, kd: Some(0.0) });
+    rules.metrics = vec![metric("requests", MetricKind::Total, 1.0)];
+    rules.stabilization.inward = Duration::ZERO;
+    rules.max = Capacity::new(4);
+    let mut fleet = Fleet::new(rules);
+    fleet.at(0).sees(value(20.0));
+    assert_eq!(fleet.at(15).sees(value(5.0)), 4, "although demand fell to a quarter");
+    assert!(fleet.recommended() < 4, "{}", fleet.recommended());
+    let guarded =
+        Reason::Vetoed { guard: Guard::MetricAboveTarget { metric: "requests".into(), value: 5.0, target: 1.0 } };
+    assert!(fleet.reasons().contains(&guarded), "{:?}", fleet.reasons());
+}
+
+#[test]
+fn a_changed_policy_keeps_what_its_unchanged_metrics_remember() {
+    let mut rules = policy();
+    rules.max_drop = Some(MaxDrop { ratio: 0.5, per: Duration::from_mins(30) });
+    let collapsed = |change: fn(&mut Policy)| {
+        let mut fleet = Fleet::new(rules.clone()).warmed_up_with(&[value(0.7)]);
+        let mut changed = rules.clone();
+        change(&mut changed);
+        fleet.changes_to(changed);
+        for second in (600..1300).step_by(15) {
+            fleet.at(second).sees(value(0.05));
+        }
+        fleet.says("collapsed")
+    };
+    assert!(collapsed(|policy| policy.max = Capacity::new(20)));
+    assert!(!collapsed(|policy| policy.metrics[0].target = 0.6), "of another metric nothing is known");
+}
+
+#[test]
+fn a_changed_policy_watches_anew_where_more_must_stand_before_a_scale_in() {
+    let after = |minutes: u64| {
+        let mut fleet = Fleet::new(policy()).warmed_up();
+        fleet.changes_to(Policy {
+            stabilization: PerDirection { out: Duration::ZERO, inward: Duration::from_mins(minutes) },
+            ..policy()
+        });
+        fleet.at(600).sees(value(0.1))
+    };
+    assert_eq!(after(4), 3);
+    assert_eq!(after(5), 3);
+    assert_eq!(after(6), 4);
+}
+
+#[test]
+fn the_sentence_says_what_was_asked_for_and_who_had_the_last_word() {
+    let mut fleet = Fleet::new(policy());
+    fleet.at(0).sees(value(0.9));
+    let asked = fleet.because();
+    assert!(!asked.is_empty() && !asked.contains(", but "), "{asked}");
+    fleet.policy.mode = Mode::Observe;
+    fleet.at(15).sees(value(0.9));
+    assert!(fleet.because().starts_with(&format!("{asked}, but ")), "{}", fleet.because());
+    fleet.at(30).sees(Measurement::NoData);
+    assert!(!fleet.because().contains(", but ") && fleet.because().contains("cpu"), "{}", fleet.because());
+    fleet.sees_no_group();
+    assert!(!fleet.because().is_empty());
 }

@@ -40,7 +40,7 @@ impl Trial {
         let load = move || config::parse("trial.toml", &text, environment.clone());
         let credentials = Credentials::from_keys("trial", "trial", None);
         let config = load().expect("a valid configuration");
-        let daemon = Daemon::start(config, clock, board.clone(), Some(credentials)).await.expect("a daemon");
+        let daemon = Box::pin(Daemon::start(config, clock, board.clone(), Some(credentials))).await.expect("a daemon");
         let (commands, received) = mpsc::channel(4);
         let daemon = tokio::spawn(daemon.run(received, Box::new(load)));
         Self { world, board, commands, daemon }

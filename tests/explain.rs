@@ -10,15 +10,16 @@ use std::time::Duration;
 use fixture::{group, metric, policy};
 use jiff::Timestamp;
 use serde_json::Value;
-use setpoint::api;
+use setpoint::api::{Server, Settings, View};
 use setpoint::clock::Clock;
 use setpoint::control::{ControllerState, evaluate};
+use setpoint::journal::Reader;
 use setpoint::observation::{Measurement, Observation};
 use setpoint::policy::{MetricKind, Policy};
 use setpoint::simulation::{World, WorldServer};
 use setpoint::status::{Board, PolicyStatus, Snapshot};
-use tokio::net::TcpListener;
 use tokio::process::Command;
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 const DEMO: &str = include_str!("../config/demo.toml");
@@ -37,8 +38,12 @@ async fn explained(arguments: &[&str]) -> String {
 
 /// What `setpoint explain` says where it fails.
 async fn refused(arguments: &[&str]) -> String {
+    failed(1, arguments).await
+}
+
+async fn failed(code: i32, arguments: &[&str]) -> String {
     let output = setpoint(&[&["explain"], arguments].concat()).await;
-    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{output:?}");
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(code), &b""[..]), "{output:?}");
     String::from_utf8(output.stderr).expect("text")
 }
 
@@ -51,9 +56,10 @@ async fn open() -> String {
     for status in [evaluated(&rules), PolicyStatus::new(&fresh)] {
         snapshot.policies.insert(status.name.clone(), Arc::new(status));
     }
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    tokio::spawn(api::serve(listener, Board::new(snapshot).reader(), Clock::WALL, std::future::pending()));
+    let server = Server::bind(&Settings::loopback(0)).await.expect("loopback");
+    let url = format!("http://{}", server.address().expect("an address"));
+    let view = View::new(Board::new(snapshot).reader(), Reader::off(), mpsc::channel(1).0, Clock::WALL);
+    tokio::spawn(server.serve(view, std::future::pending()));
     url
 }
 
@@ -64,7 +70,11 @@ fn moment() -> Timestamp {
 /// CPU over its target, and no p99.
 fn evaluated(rules: &Policy) -> PolicyStatus {
     let measurements = [Measurement::of(0.9, Some(Duration::from_secs(3))), Measurement::NoData];
-    let seen = Observation { measurements: measurements.into_iter().collect(), group: Some(group(4)), ordered: None };
+    let seen = Observation {
+        measurements: measurements.into_iter().collect(),
+        group: Some(group(4)),
+        ..Observation::default()
+    };
     let (evaluation, _) = evaluate(rules, ControllerState::default(), &seen, moment());
     let mut status = PolicyStatus::new(rules);
     status.metrics[1].detail = Some("the query found no series".into());
@@ -123,11 +133,9 @@ async fn an_error_says_what_to_do() {
     assert!(refused(&["../web", "--url", &url]).await.contains("it has: fresh, web"));
     let says = refused(&["fresh", "--url", &url]).await;
     assert_eq!(says, "setpoint: fresh can't be explained: this policy has not been evaluated yet; it is every 15 s\n");
-    let says = refused(&["web", "--url", "http://127.0.0.1:1"]).await;
-    assert!(
-        says.contains("no daemon answers at http://127.0.0.1:1/; start one with `setpoint run`, or say with --url")
-    );
-    let says = refused(&["web", "--url", "https://127.0.0.1:1"]).await;
+    let says = failed(69, &["web", "--url", "http://127.0.0.1:1"]).await;
+    assert!(says.contains("no daemon answers at http://127.0.0.1:1/; start one with `setpoint run`, or say with --"));
+    let says = refused(&["web", "--url", "ftp://127.0.0.1:1"]).await;
     assert!(says.contains("expected one such as http://127.0.0.1:9480"), "{says}");
 }
 

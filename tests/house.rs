@@ -9,10 +9,13 @@ const ROOMS: &[(&str, &str)] = &[
     ("clock", ""),
     ("telemetry", ""),
     ("observation", "policy"),
+    ("order", "policy"),
     ("control", "policy observation"),
     ("metric", "policy observation"),
     ("target", "policy observation"),
-    ("status", "policy observation control"),
+    ("journal", "policy observation order control clock"),
+    // Of the journal only how it does.
+    ("status", "policy observation order control journal::Status journal::Health"),
     ("simulation", "policy observation control clock"),
     ("tuning", "policy observation control simulation"),
     ("rehearsal", "policy observation control"),
@@ -21,13 +24,15 @@ const ROOMS: &[(&str, &str)] = &[
     // Of the rooms that act, only the settings, which are plain data.
     (
         "config",
-        "policy metric::prometheus metric::MAX_WINDOW target::Settings target::AssumeRole api::Settings rehearsal",
+        "policy metric::prometheus metric::MAX_WINDOW target::Settings target::AssumeRole \
+         api::Settings api::Tls api::Token api::Role journal::Settings rehearsal",
     ),
-    ("api", "policy observation control status clock"),
-    ("daemon", "policy observation control metric target status config clock telemetry simulation"),
+    ("api", "policy observation order control status clock journal"),
+    ("daemon", "policy observation order control metric target journal status config clock telemetry simulation"),
     (
         "cli",
-        "policy observation control metric target status config clock telemetry simulation daemon api rehearsal report tuning backtest",
+        "policy observation order control metric target journal status config clock telemetry simulation daemon api \
+         rehearsal report tuning backtest",
     ),
 ];
 

@@ -1,29 +1,22 @@
 //! HTTP on real sockets: every route, who may ask, what a page says of bad data, and clients that take their time.
 
 mod fixture;
+mod site;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fixture::{group, metric, policy, value};
+use fixture::{group, metric, value};
 use jiff::Timestamp;
 use serde_json::Value;
-use setpoint::api;
-use setpoint::clock::Clock;
-use setpoint::control::{ControllerState, Decision, Outcome, Rejection, evaluate};
-use setpoint::observation::{Failure, GroupStatus, Measurement, Observation, Rivals};
-use setpoint::policy::{Capacity, MetricKind, Policy};
-use setpoint::status::{Action, Board, LaneStatus, PolicyStatus, Snapshot};
+use setpoint::observation::{GroupStatus, Measurement, Suspended};
+use setpoint::policy::{Capacity, MetricKind, Mode, Policy};
+use setpoint::status::Snapshot;
+use site::{Answer, HOSTILE, Site, fleet, named, seen};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
-
-/// What a server somewhere might answer, to get into the page.
-const HOSTILE: &str = "<script>alert('1')</script>";
 
 #[tokio::test]
 async fn every_route_answers_with_its_type_and_the_security_headers() {
@@ -54,13 +47,13 @@ async fn every_route_answers_with_its_type_and_the_security_headers() {
 }
 
 #[tokio::test]
-async fn only_get_and_head_exist() {
+async fn a_reader_can_get_and_head_and_nothing_else() {
     let site = Site::open(fleet()).await;
     for path in ["/", "/api/v1/policies/web", "/metrics"] {
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"] {
             let answer = site.ask(&format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n")).await;
-            assert_eq!((answer.status, answer.header("allow")), (405, "GET,HEAD"), "{method} {path}");
-            answer.is_problem(405);
+            assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer realm=\"setpoint\""));
+            answer.is_problem(401);
         }
         let head = site.ask(&format!("HEAD {path} HTTP/1.1\r\nHost: localhost\r\n")).await;
         assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
@@ -219,6 +212,70 @@ async fn the_list_has_every_policy_in_short() {
         assert_eq!(of(name)["troubles"][0]["kind"], trouble, "{name}");
     }
     assert_eq!((&of("fresh")["decision"], &of("fresh")["troubles"]), (&Value::Null, &Value::Array(Vec::new())));
+}
+
+#[tokio::test]
+async fn each_policy_has_its_conditions_in_the_words_of_kubernetes() {
+    let site = Site::open(fleet()).await;
+    let kinds = ["AbleToScale", "ScalingActive", "ScalingLimited", "SignalsValid", "ScaleInAllowed"];
+    let check = async |name: &str, expected: [(&str, &str); 5]| {
+        let policy = site.get(&format!("/api/v1/policies/{name}")).await.json();
+        let conditions = policy["conditions"].as_array().unwrap();
+        let found: Vec<_> =
+            conditions.iter().map(|c| ["type", "status", "reason"].map(|k| c[k].as_str().unwrap())).collect();
+        let expected: Vec<_> =
+            kinds.iter().zip(expected).map(|(kind, (status, reason))| [kind, status, reason]).collect();
+        assert_eq!(found, expected, "{name}: {}", policy["conditions"]);
+        assert!(conditions.iter().all(|condition| condition["message"].as_str().unwrap().len() > 5), "{name}");
+    };
+    let (ready, active) = (("True", "Ready"), ("True", "ValidMetricFound"));
+    let (free, valid) = (("False", "WithinLimits"), ("True", "AllMetricsValid"));
+    check("web", [ready, active, free, valid, ("True", "NothingObjects")]).await;
+    let blind = [ready, ("False", "NoValidMetric"), free, ("False", "MetricInvalid"), ("False", "SignalsInvalid")];
+    for name in ["empty", "nan", "twins", "old"] {
+        check(name, blind).await;
+    }
+    let lost = ("False", "GroupUnknown");
+    check("lost", [lost, ("Unknown", "GroupUnknown"), free, ("False", "MetricInvalid"), lost]).await;
+    check("contested", [("False", "Contested"), active, free, valid, ("True", "NothingObjects")]).await;
+    check("refused", [("False", "Refused"), active, free, valid, ("True", "NothingObjects")]).await;
+    check("fresh", [("Unknown", "NotEvaluated"); 5]).await;
+    check("faulty", [("Unknown", "NotEvaluated"); 5]).await;
+}
+
+#[tokio::test]
+async fn what_objects_to_a_scale_in_is_told_before_there_is_one() {
+    let limits = |name: &str, observe| {
+        let mode = if observe { Mode::Observe } else { Mode::ScaleOutOnly };
+        Policy { mode, max: Capacity::new(5), ..named(name) }
+    };
+    let troubled = GroupStatus {
+        pending: Capacity::new(2),
+        healthy: Capacity::new(3),
+        refreshing: true,
+        suspended: Suspended { launch: true, terminate: true },
+        ..group(4)
+    };
+    let mut snapshot = fleet();
+    for status in [
+        seen(&limits("troubled", false), &[value(0.9)], Some(troubled), snapshot.started),
+        seen(&limits("observing", true), &[value(0.9)], Some(group(4)), snapshot.started),
+    ] {
+        snapshot.policies.insert(status.name.clone(), Arc::new(status));
+    }
+    let site = Site::open(snapshot).await;
+    let said = async |name: &str, place: usize| {
+        let condition = site.get(&format!("/api/v1/policies/{name}")).await.json()["conditions"][place].clone();
+        (condition["reason"].as_str().unwrap().to_owned(), condition["message"].as_str().unwrap().to_owned())
+    };
+    let (reason, message) = said("troubled", 4).await;
+    assert_eq!(reason, "ScaleOutOnly");
+    for part in ["may only scale out", "2 are on their way", "instance refresh", "Terminate process", "3 of 4"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert_eq!(said("troubled", 0).await.0, "LaunchSuspended");
+    assert_eq!(said("observing", 0).await.0, "Observing");
+    assert_eq!(said("observing", 2).await.0, "AtMaximum");
 }
 
 #[tokio::test]
@@ -461,58 +518,6 @@ fn large_status() -> Snapshot {
     snapshot
 }
 
-/// The API on a port of its own.
-struct Site {
-    address: SocketAddr,
-    board: Board,
-    /// Dropped to stop the server.
-    stop: Option<oneshot::Sender<()>>,
-    server: JoinHandle<std::io::Result<()>>,
-}
-
-impl Site {
-    async fn open(snapshot: Snapshot) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let board = Board::new(snapshot);
-        let (stop, stopped) = oneshot::channel::<()>();
-        let stopped = async { drop(stopped.await) };
-        let server = tokio::spawn(api::serve(listener, board.reader(), Clock::WALL, stopped));
-        Self { address, board, stop: Some(stop), server }
-    }
-
-    /// Stops the server, and says how long that took.
-    async fn end(&mut self) -> Duration {
-        let started = Instant::now();
-        drop(self.stop.take());
-        let ended = timeout(Duration::from_mins(1), &mut self.server).await;
-        ended.expect("the server ends").unwrap().unwrap();
-        started.elapsed()
-    }
-
-    async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.unwrap()
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\n", self.address)).await
-    }
-
-    /// The answer to a request with this head.
-    async fn ask(&self, head: &str) -> Answer {
-        self.try_ask(head).await.unwrap_or_else(|| panic!("no answer to {head:?}"))
-    }
-
-    async fn try_ask(&self, head: &str) -> Option<Answer> {
-        let mut stream = self.connect().await;
-        // A server that refuses early may close before all is written.
-        let _ = stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).await;
-        let mut bytes = Vec::new();
-        let _ = stream.read_to_end(&mut bytes).await;
-        Answer::parse(std::str::from_utf8(&bytes).unwrap())
-    }
-}
-
 /// One request on a connection that is kept alive; false when the server has closed it.
 async fn exchange(stream: &mut TcpStream) -> bool {
     if stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.is_err() {
@@ -520,46 +525,6 @@ async fn exchange(stream: &mut TcpStream) -> bool {
     }
     let mut answer = [0; 4096];
     stream.read(&mut answer).await.is_ok_and(|read| read > 0)
-}
-
-struct Answer {
-    status: u16,
-    headers: BTreeMap<String, String>,
-    body: String,
-}
-
-impl Answer {
-    fn parse(text: &str) -> Option<Self> {
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        let mut lines = head.lines();
-        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-        let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
-        Some(Self { status, headers: lines.filter_map(header).collect(), body: body.to_owned() })
-    }
-
-    fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", String::as_str)
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
-    }
-
-    fn is_guarded(&self, path: &str) {
-        assert!(self.header("content-security-policy").starts_with("default-src 'none'"), "{path}");
-        assert_eq!(self.header("x-content-type-options"), "nosniff", "{path}");
-        assert_eq!(self.header("referrer-policy"), "no-referrer", "{path}");
-        assert_eq!(self.header("cache-control"), "no-store", "{path}");
-        assert_eq!(self.header("access-control-allow-origin"), "", "{path}");
-    }
-
-    fn is_problem(&self, status: u16) {
-        assert_eq!(self.header("content-type"), "application/problem+json");
-        let problem = self.json();
-        assert_eq!(problem["status"], status);
-        assert!(problem["title"].is_string() && problem["detail"].is_string(), "{problem}");
-        self.is_guarded("a problem");
-    }
 }
 
 /// The samples of a page in the Prometheus text format, read strictly: every sample follows the `TYPE` of its name and that
@@ -590,100 +555,4 @@ fn samples(page: &str) -> BTreeMap<String, f64> {
     }
     assert_eq!(lenient.samples.len(), samples.len(), "another reader finds as many");
     samples
-}
-
-/// One policy for each state that a reader must be able to tell apart, in one lane.
-fn fleet() -> Snapshot {
-    let now = Timestamp::now();
-    let mut snapshot = Snapshot::new("/etc/setpoint/setpoint.toml".into(), now);
-    let lane = LaneStatus {
-        region: None,
-        interval: Duration::from_secs(15),
-        policies: 10,
-        started: now,
-        finished: Some(now),
-        took: Duration::from_millis(250),
-        cycles: 12,
-    };
-    snapshot.lanes.insert("main".into(), lane);
-    for status in vec![
-        web(now),
-        bad("empty", Measurement::NoData, now),
-        PolicyStatus {
-            counters: setpoint::status::Counters {
-                invalid: BTreeMap::from([((Arc::from("cpu"), "not-finite"), 7)]),
-                ..Default::default()
-            },
-            ..bad("nan", Measurement::NotFinite, now)
-        },
-        bad("twins", Measurement::ManySeries { count: 2 }, now),
-        bad("old", Measurement::Stale { age: Duration::from_mins(10) }, now),
-        lost(now),
-        seen(&named("contested"), &[value(0.9)], Some(GroupStatus { rivals: Rivals::ScalingPolicy, ..group(4) }), now),
-        refused(now),
-        seen(&named("overdue"), &[value(0.7)], Some(warming()), now - Duration::from_mins(10)),
-        PolicyStatus::new(&named("fresh")),
-        PolicyStatus { because: Some("the last evaluation failed".into()), ..PolicyStatus::new(&named("faulty")) },
-    ] {
-        snapshot.policies.insert(status.name.clone(), Arc::new(status));
-    }
-    snapshot
-}
-
-fn named(name: &str) -> Policy {
-    Policy { name: name.into(), ..policy() }
-}
-
-/// The status of a policy after one evaluation of what was seen.
-fn seen(policy: &Policy, measurements: &[Measurement], group: Option<GroupStatus>, now: Timestamp) -> PolicyStatus {
-    let observation = Observation { measurements: measurements.iter().copied().collect(), group, ordered: None };
-    let (evaluation, _) = evaluate(policy, ControllerState::default(), &observation, now);
-    let mut status = PolicyStatus::new(policy);
-    for (metric, measurement) in status.metrics.iter_mut().zip(measurements) {
-        metric.measurement = Some(*measurement);
-    }
-    status.group = group;
-    status.because = Some(evaluation.because());
-    status.evaluation = Some(evaluation);
-    status
-}
-
-/// Four in service, of which one is not warm yet.
-fn warming() -> GroupStatus {
-    GroupStatus { warm: Capacity::new(3), ..group(4) }
-}
-
-fn bad(name: &str, measurement: Measurement, now: Timestamp) -> PolicyStatus {
-    seen(&named(name), &[measurement], Some(group(4)), now)
-}
-
-fn web(now: Timestamp) -> PolicyStatus {
-    let mut rules = named("web");
-    rules.metrics.push(metric("p99", MetricKind::Latency, 0.5));
-    rules.metrics.push(metric("rare", MetricKind::Total, 0.25));
-    let fresh = |value| Measurement::Value { value, age: Some(Duration::from_secs(3)) };
-    let mut status = seen(&rules, &[fresh(0.9), fresh(0.41), fresh(0.5)], Some(group(4)), now);
-    let Some(Decision::Scale { .. }) = status.decision() else { panic!("{:?}", status.because) };
-    status.last_action = Some(action(Outcome::Applied, None, "2026-11-23T02:58:50Z".parse().unwrap()));
-    status.counters.actions.insert(("out", "applied"), 3);
-    status
-}
-
-fn lost(now: Timestamp) -> PolicyStatus {
-    let failed = Measurement::Failed { failure: Failure::Timeout };
-    let mut status = seen(&named("lost"), &[failed], None, now);
-    status.group_detail = Some(format!("AccessDenied: {HOSTILE}"));
-    status.metrics[0].detail = Some(HOSTILE.into());
-    status
-}
-
-fn refused(now: Timestamp) -> PolicyStatus {
-    let mut status = seen(&named("refused"), &[value(0.9)], Some(group(4)), now);
-    status.last_action = Some(action(Outcome::Rejected(Rejection::AccessDenied), Some(HOSTILE), now));
-    status
-}
-
-fn action(outcome: Outcome, error: Option<&str>, at: Timestamp) -> Action {
-    let [from, to] = [3, 4].map(Capacity::new);
-    Action { at, from, to, because: "cpu asks for 4".into(), outcome, error: error.map(Into::into) }
 }

@@ -164,7 +164,7 @@ fn observation(policy: &Policy, moment: &Moment) -> Observation {
         }
         bad => bad,
     });
-    Observation { measurements: read.collect(), group: moment.group, ordered: moment.ordered }
+    Observation { measurements: read.collect(), group: moment.group, ordered: moment.ordered, ..Observation::default() }
 }
 
 fn scales(evaluation: &Evaluation) -> Option<(Capacity, Capacity)> {
@@ -593,8 +593,11 @@ fn followed(policy: &Policy, cycles: i64, interval: i64, mut work: impl FnMut(i6
                 _ => (work / desired.as_f64()).min(1.0) * metric.full_scale(),
             })
         });
-        let seen =
-            Observation { measurements: measurements.collect(), group: Some(group(desired.get())), ordered: None };
+        let seen = Observation {
+            measurements: measurements.collect(),
+            group: Some(group(desired.get())),
+            ..Observation::default()
+        };
         let now = Fleet::moment(cycle * interval);
         let (evaluation, next) = evaluate(policy, state, &seen, now);
         desired = scales(&evaluation).map_or(desired, |(_, to)| to);
@@ -660,7 +663,7 @@ fn extreme_observation(rng: &mut Rng, policy: &Policy) -> Observation {
     };
     let until = extreme_time(rng);
     let ordered = rng.chance(0.2).then(|| drawn::ordered(rng, until));
-    Observation { measurements, group: Some(group), ordered }
+    Observation { measurements, group: Some(group), ordered, ..Observation::default() }
 }
 
 fn extreme_time(rng: &mut Rng) -> Timestamp {

@@ -170,8 +170,8 @@ fn command(arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let (file, workload) = (folder.path().join("t.toml"), folder.path().join("even.csv"));
     fs::write(&file, FILE).unwrap();
-    let rows = (0..360).map(|minute| format!("{},100\n", minute * 60)).collect::<String>();
-    fs::write(&workload, format!("seconds,requests_per_second\n{rows}")).unwrap();
+    let rows: Vec<String> = (0..360).map(|minute| format!("{},100", minute * 60)).collect();
+    fs::write(&workload, format!("seconds,requests_per_second\n{}\n", rows.join("\n"))).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_setpoint"));
     command
         .args(["tune", "--policy", "web", "--candidates", "24", "--mean-instances", "10", "--config"])
@@ -190,9 +190,8 @@ fn the_lines_that_are_printed_can_be_pasted() {
     assert_eq!(found["verdict"], "change", "{found:#}");
     let toml = found["toml"].as_str().unwrap();
     let target = toml.lines().find(|line| line.starts_with("target = ")).unwrap();
-    let policy: String =
-        toml.lines().take_while(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
-    let pasted = FILE.replace("# here\n", &policy).replace("target = 0.4", target);
+    let policy: Vec<&str> = toml.lines().take_while(|line| !line.starts_with('#')).collect();
+    let pasted = FILE.replace("# here", &policy.join("\n")).replace("target = 0.4", target);
     let tuned = config::parse("t.toml", &pasted, []).unwrap_or_else(|findings| panic!("{findings}\n{pasted}"));
     assert!(tuned.policies[0].metrics[0].target > 0.7, "{toml}");
     let [before, after] = ["present", "best"].map(|of| found[of]["held_out"]["instance_hours"].as_f64().unwrap());

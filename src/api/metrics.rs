@@ -13,7 +13,9 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::{View, problem, words};
+use super::problem::Problem;
+use super::{View, words};
+use crate::journal::{Health, Status};
 use crate::observation::{GroupStatus, Measurement};
 use crate::policy::{Capacity, Mode};
 use crate::status::{PolicyStatus, Snapshot};
@@ -21,13 +23,15 @@ use crate::status::{PolicyStatus, Snapshot};
 /// The text format that every Prometheus, every agent and `promtool check metrics` reads.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The daemon's own metrics, for Prometheus to scrape.
+#[utoipa::path(get, path = "/metrics", tag = "own", responses((status = OK, body = String)))]
 pub(super) async fn expose(State(view): State<View>) -> Response {
     let mut registry = Registry::with_prefix("setpoint");
     registry.register_collector(Box::new(Scrape(view.snapshot())));
     let mut page = String::new();
     match encode_registry(&mut page, &registry) {
         Ok(()) => ([(CONTENT_TYPE, TEXT)], page).into_response(),
-        Err(_) => problem::response(StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be written"),
+        Err(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be written").into_response(),
     }
 }
 
@@ -103,7 +107,22 @@ fn daemon(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
         "config_last_reload_success_timestamp_seconds",
         "When the configuration in force was loaded.",
         seconds(configuration.loaded),
-    )
+    )?;
+    journal(page, &snapshot.journal)
+}
+
+/// Nothing where there is no journal.
+#[expect(clippy::cast_precision_loss, reason = "no journal has 53 bits of bytes")]
+fn journal(page: &mut Page, journal: &Status) -> fmt::Result {
+    if journal.health == Health::Off {
+        return Ok(());
+    }
+    let writable = f64::from(journal.health == Health::Writable);
+    page.number("journal_writable", "Whether the journal can be written; while not, nothing is removed.", writable)?;
+    page.number("journal_size_bytes", "Size of the journal's file.", journal.size as f64)?;
+    let count = |value| [([], value)];
+    page.counter::<0>("journal_commits_total", "Transactions that were written.", count(journal.commits))?;
+    page.counter::<0>("journal_failures_total", "Attempts to open or write it that failed.", count(journal.failures))
 }
 
 fn lanes(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {

@@ -1,46 +1,70 @@
-//! HTTP on loopback: the status page, health, own metrics and the read-only API.
+//! HTTP: the status page, health, own metrics and the API.
 //!
-//! It reads the snapshot that the daemon publishes and holds nothing that acts.
+//! It reads the snapshot that the daemon publishes, passes orders on through a bounded channel, and holds nothing that
+//! acts.
 
 mod access;
+mod answers;
+mod conditions;
+mod events;
+mod history;
 mod metrics;
+mod openapi;
+mod orders;
 mod page;
 mod policies;
 mod problem;
 mod server;
+mod settings;
+mod socket;
+mod tagged;
+mod tls;
+mod tokens;
 mod words;
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::clock::Clock;
+use crate::journal::Reader;
+use crate::order::Command;
 use crate::status::Snapshot;
 
-pub use server::serve;
+pub use server::{BindError, Server};
+pub use settings::{Role, Settings, Tls, Token};
 
-/// Where the API listens.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
-    /// A loopback address.
-    pub listen: SocketAddr,
-}
+/// Most bytes of a request's body.
+const MAX_BODY: usize = 64 * 1024;
 
-/// What every handler may look at.
+/// What every handler may use.
 #[derive(Clone)]
-struct View {
+pub struct View {
     reader: watch::Receiver<Snapshot>,
+    history: Reader,
+    commands: mpsc::Sender<Command>,
     clock: Clock,
+    streams: Arc<Semaphore>,
 }
 
 impl View {
+    /// A view of what the daemon publishes and of what its journal has kept, with the way in which it is told what to do,
+    /// and its clock.
+    pub fn new(
+        reader: watch::Receiver<Snapshot>,
+        history: Reader,
+        commands: mpsc::Sender<Command>,
+        clock: Clock,
+    ) -> Self {
+        Self { reader, history, commands, clock, streams: Arc::new(Semaphore::new(events::MAX_STREAMS)) }
+    }
+
     /// A copy, since whoever publishes waits while the original is looked at. The policies are shared, not copied.
     fn snapshot(&self) -> Snapshot {
         self.reader.borrow().clone()
@@ -48,29 +72,26 @@ impl View {
 }
 
 /// All routes, with the checks that every request passes first.
-pub fn router(reader: watch::Receiver<Snapshot>, clock: Clock) -> Router {
-    Router::new()
-        .route("/", get(page::index))
-        .route("/style.css", get(page::style))
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics::expose))
-        .route("/api/v1/status", get(policies::status))
-        .route("/api/v1/policies", get(policies::list))
-        .route("/api/v1/policies/{name}", get(policies::one))
-        .route("/api/v1/policies/{name}/explain", get(policies::explain))
+fn router(view: View, settings: Arc<Settings>) -> Router {
+    openapi::routes()
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(from_fn(access::check))
-        .with_state(View { reader, clock })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn_with_state(settings, access::check))
+        .with_state(view)
 }
 
 /// Alive: this process answers.
+#[utoipa::path(get, path = "/healthz", tag = "own", responses((status = OK, body = String)))]
 async fn healthz() -> Response {
     text(StatusCode::OK, "alive\n".into())
 }
 
 /// Ready: every lane has finished a cycle lately.
+#[utoipa::path(get, path = "/readyz", tag = "own", responses(
+    (status = OK, body = String),
+    (status = SERVICE_UNAVAILABLE, body = String, description = "Some lane has not, which is named."),
+))]
 async fn readyz(State(view): State<View>) -> Response {
     let readiness = view.reader.borrow().readiness(view.clock.now());
     match readiness {

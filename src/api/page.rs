@@ -19,10 +19,14 @@ const STYLE: &str = include_str!("style.css");
 /// The most policies on one page; those in trouble come first. The API has all of them.
 const MOST_POLICIES: usize = 200;
 
+/// The page's looks.
+#[utoipa::path(get, path = "/style.css", tag = "page", responses((status = OK, body = String, content_type = "text/css")))]
 pub(super) async fn style() -> Response {
     ([(CONTENT_TYPE, "text/css; charset=utf-8")], STYLE).into_response()
 }
 
+/// The status page.
+#[utoipa::path(get, path = "/", tag = "page", responses((status = OK, body = String, content_type = "text/html")))]
 pub(super) async fn index(State(view): State<View>) -> Response {
     let mut page = String::new();
     // Writing to a string can't fail.

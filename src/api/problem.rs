@@ -1,21 +1,47 @@
 //! Errors as problem details (RFC 9457).
 
+use std::borrow::Cow;
+
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-/// A problem of this status; `detail` is a sentence for people.
-pub(super) fn response(status: StatusCode, detail: &str) -> Response {
-    let title = status.canonical_reason().unwrap_or("Error");
-    let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
-    (status, [(CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+/// Why a request was not fulfilled.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Problem {
+    /// Always `about:blank`: the status says what kind of problem it is.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status in words.
+    title: &'static str,
+    /// The status.
+    status: u16,
+    /// A sentence for people.
+    detail: Cow<'static, str>,
 }
 
-pub(super) async fn not_found() -> Response {
-    response(StatusCode::NOT_FOUND, "there is nothing here; the API is under /api/v1/")
+impl Problem {
+    pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        let title = status.canonical_reason().unwrap_or("Error");
+        Self { kind: "about:blank", title, status: status.as_u16(), detail: detail.into() }
+    }
 }
 
-pub(super) async fn method_not_allowed() -> Response {
-    response(StatusCode::METHOD_NOT_ALLOWED, "this version only answers GET and HEAD")
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        // Texts and a number: this can't fail.
+        let body = serde_json::to_string(&self).unwrap_or_default();
+        (status, [(CONTENT_TYPE, "application/problem+json")], body).into_response()
+    }
+}
+
+pub(super) async fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is nothing here; the API is under /api/v1/")
+}
+
+pub(super) async fn method_not_allowed() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this can't be done here; the Allow header says what can")
 }

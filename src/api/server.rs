@@ -1,23 +1,31 @@
-//! The accept loop: bounded connections, and a time limit on headers.
+//! The accept loop: bounded connections, and a time limit on handshakes and headers.
 //!
 //! `axum::serve` installs no timer, without which hyper's own header timeout never fires.
 
 use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::serve::Listener;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::router;
-use crate::clock::Clock;
-use crate::status::Snapshot;
+use super::access::Transport;
+use super::events::Leave;
+use super::settings::Settings;
+use super::tls::Handshake;
+use super::{View, router, socket, tokens};
 
 /// Connections that are served at once; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
@@ -34,47 +42,140 @@ const LIFETIME: Duration = Duration::from_mins(1);
 /// How long a connection gets to finish its last answer.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Serves until `stop` is done, then lets the open requests finish.
-///
-/// # Errors
-/// None today; a listener that fails to accept is tried again.
-pub async fn serve(
-    mut listener: TcpListener,
-    reader: watch::Receiver<Snapshot>,
-    clock: Clock,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let router = router(reader, clock);
-    let (ending, ended) = watch::channel(());
-    let mut connections = JoinSet::new();
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        tokio::select! {
-            () = &mut stop => break,
-            Some(_) = connections.join_next() => {}
-            // By the trait, which tries again after an error and rests when file descriptors have run out.
-            (stream, _) = Listener::accept(&mut listener), if connections.len() < MAX_CONNECTIONS => {
-                connections.spawn(converse(stream, router.clone(), ended.clone()));
+/// Why the API can't listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The TCP address can't be used.
+    #[error("can't listen on {0} (http.listen)")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// The Unix socket can't be used.
+    #[error("can't listen on {0} (http.socket)")]
+    Socket(String, #[source] io::Error),
+    /// A certificate, key or token can't be read.
+    #[error("can't secure {0}: {1}")]
+    File(SocketAddr, String),
+}
+
+/// A server that listens and does not answer yet.
+#[derive(Debug)]
+pub struct Server {
+    tcp: TcpListener,
+    socket: Option<socket::Listener>,
+    handshake: Option<Arc<Handshake>>,
+    settings: Arc<Settings>,
+}
+
+impl Server {
+    /// Listens where the settings say.
+    ///
+    /// # Errors
+    /// An address is taken, or a file can't be used.
+    pub async fn bind(settings: &Settings) -> Result<Self, BindError> {
+        let listen = settings.listen;
+        let unusable = |why| BindError::File(listen, why);
+        tokens::check(&settings.tokens).await.map_err(unusable)?;
+        let handshake = match &settings.tls {
+            Some(files) => Some(Arc::new(Handshake::new(files).await.map_err(unusable)?)),
+            None => None,
+        };
+        let socket = match &settings.socket {
+            Some(path) => Some(
+                socket::Listener::bind(path)
+                    .await
+                    .map_err(|error| BindError::Socket(path.display().to_string(), error))?,
+            ),
+            None => None,
+        };
+        let tcp = TcpListener::bind(listen).await.map_err(|error| BindError::Listen(listen, error))?;
+        Ok(Self { tcp, socket, handshake, settings: Arc::new(settings.clone()) })
+    }
+
+    /// The TCP address, with the port that was found where 0 was asked for.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// Serves until `stop` is done, then lets the open requests finish.
+    pub async fn serve(mut self, view: View, stop: impl Future<Output = ()> + Send + 'static) {
+        let router = router(view, self.settings.clone());
+        let (ending, ended) = watch::channel(());
+        let mut connections = JoinSet::new();
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let has_room = connections.len() < MAX_CONNECTIONS;
+            // By axum's trait, which tries again after an error and rests when file descriptors have run out.
+            tokio::select! {
+                () = &mut stop => break,
+                Some(_) = connections.join_next() => {}
+                (stream, _) = Listener::accept(&mut self.tcp), if has_room => {
+                    connections.spawn(tcp(stream, self.handshake.clone(), router.clone(), ended.clone()));
+                }
+                stream = next(self.socket.as_mut()), if has_room => {
+                    connections.spawn(unix(stream, router.clone(), ended.clone()));
+                }
+            }
+        }
+        drop((self, ending));
+        while connections.join_next().await.is_some() {}
+    }
+}
+
+/// The next connection to the socket; never, where there is none.
+async fn next(socket: Option<&mut socket::Listener>) -> UnixStream {
+    match socket {
+        Some(socket) => Listener::accept(&mut socket.listener).await.0,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tcp(stream: TcpStream, handshake: Option<Arc<Handshake>>, router: Router, ended: watch::Receiver<()>) {
+    // A client that is gone has no address, and needs none.
+    let Ok(local) = stream.local_addr().map(|address| address.ip().to_canonical()) else { return };
+    let transport = Transport::Tcp { local, tls: handshake.is_some() };
+    match handshake {
+        None => converse(stream, transport, router, ended).await,
+        Some(handshake) => {
+            // A client that breaks off or is too slow is its own affair, here and below.
+            if let Ok(Ok(stream)) = timeout(HEADER_TIMEOUT, handshake.accept(stream)).await {
+                converse(stream, transport, router, ended).await;
             }
         }
     }
-    drop((listener, ending));
-    while connections.join_next().await.is_some() {}
-    Ok(())
+}
+
+async fn unix(stream: UnixStream, router: Router, ended: watch::Receiver<()>) {
+    // Without knowing who is there nothing can be put down to anybody.
+    let Ok(peer) = stream.peer_cred() else { return };
+    converse(stream, Transport::Socket { uid: peer.uid() }, router, ended).await;
 }
 
 /// Answers one client, until it leaves, its time is up, or the sender of `ended` is gone.
-async fn converse(stream: TcpStream, router: Router, mut ended: watch::Receiver<()>) {
+async fn converse<S>(stream: S, transport: Transport, router: Router, mut ended: watch::Receiver<()>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER);
-    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let router = TowerToHyperService::new(router);
+    // Answers without an end, such as events, hear from it that they must come to one.
+    let (leaving, leave) = watch::channel(());
+    let leave = Leave(leave);
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(transport);
+        request.extensions_mut().insert(leave.clone());
+        router.call(request)
+    });
+    let connection = http.serve_connection(TokioIo::new(stream), answer);
     let mut connection = std::pin::pin!(connection);
-    // A client that breaks off or is too slow is its own affair.
     tokio::select! {
         _ = &mut connection => return,
         _ = ended.changed() => {}
         () = sleep(LIFETIME) => {}
     }
+    drop(leaving);
     connection.as_mut().graceful_shutdown();
     let _ = timeout(FAREWELL, connection).await;
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::control::{Outcome, Reason};
 use crate::observation::{Measurement, elapsed};
@@ -15,7 +16,7 @@ use crate::status::{MetricStatus, PolicyStatus};
 const PATIENCE: u32 = 3;
 
 /// Something that keeps a policy from doing its work.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Trouble {
     /// A bounded word or two.
     pub kind: &'static str,

@@ -1,18 +1,15 @@
 //! `setpoint demo`: the unmodified daemon against the embedded world, 15 times as fast as life.
 
 use std::io::{IsTerminal, Write};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use aws_credential_types::Credentials;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use super::view;
-use crate::api;
+use crate::api::{BindError, Server, Settings, View};
 use crate::clock::Clock;
 use crate::config::{self, Config, Findings};
 use crate::daemon::{Command, Daemon};
@@ -43,16 +40,17 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let clock = Clock::accelerated(start, SPEED);
     let world = WorldServer::start(World::ticket_sale(options.seed, start), clock).await?;
     let config = configure(&world)?;
-    let listener = listen(options.port).await?;
-    let address = listener.local_addr()?;
+    let server = listen(options.port).await?;
+    let address = server.address()?;
     let board = Board::new(Snapshot::new("the demo".into(), clock.now()));
     let credentials = Credentials::from_keys("demo", "demo", None);
     let daemon = Daemon::start(config.clone(), clock, board.clone(), Some(credentials)).await?;
+    let history = daemon.history();
     let (commands, received) = mpsc::channel(1);
     let daemon = tokio::spawn(daemon.run(received, Box::new(move || Ok(config.clone()))));
     let (stop, mut stopped) = watch::channel(false);
     let stopped = async move { drop(stopped.wait_for(|stop| *stop).await) };
-    let server = tokio::spawn(api::serve(listener, board.reader(), clock, stopped));
+    let server = tokio::spawn(server.serve(View::new(board.reader(), history, commands.clone(), clock), stopped));
 
     println!("A ticket sale, {SPEED} times as fast as life: 90 seconds here are 22 minutes there.");
     println!("Status page: http://{address}/");
@@ -72,7 +70,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let _ = commands.send(Command::Stop).await;
     stop.send_replace(true);
     daemon.await?;
-    server.await??;
+    server.await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -85,11 +83,10 @@ fn configure(world: &WorldServer) -> Result<Config, Findings> {
     config::parse("demo.toml", CONFIGURATION, environment.map(|(name, value)| (name.to_owned(), value.clone())))
 }
 
-async fn listen(port: u16) -> anyhow::Result<TcpListener> {
-    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    match TcpListener::bind(at(port)).await {
-        Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind(at(0)).await.context("can't listen on loopback"),
+async fn listen(port: u16) -> Result<Server, BindError> {
+    match Server::bind(&Settings::loopback(port)).await {
+        Ok(server) => Ok(server),
+        Err(_) => Server::bind(&Settings::loopback(0)).await,
     }
 }
 

@@ -131,7 +131,7 @@ impl<W: Write> Drive<W> {
         let Line { at, measurements, mut group, warm, ordered } = line;
         let derived = self.warming.see(group.in_service, at);
         group.warm = warm.unwrap_or(derived);
-        let seen = Observation { measurements, group: Some(group), ordered };
+        let seen = Observation { measurements, group: Some(group), ordered, ..Observation::default() };
         let (evaluation, state) = evaluate(&self.policy, std::mem::take(&mut self.state), &seen, at);
         self.state = settle(state, &evaluation.decision, &Outcome::Applied, at);
         Ok(serde_json::to_writer(&mut self.writer, &Answer::new(&evaluation, group.desired))?)

@@ -2,16 +2,23 @@
 
 mod backtest;
 pub mod check;
+mod client;
 mod comparison;
 mod demo;
 pub mod drive;
 mod explain;
+mod history;
 mod iam_policy;
+mod order;
+mod pages;
 mod run;
 mod simulate;
 mod stage;
+mod status;
+mod table;
 mod tune;
 mod view;
+mod watch;
 mod workload;
 
 use std::path::PathBuf;
@@ -19,6 +26,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::client::Connection;
+use self::order::Order;
 use crate::telemetry::{self, LogFormat};
 
 /// Keeps Auto Scaling groups at the targets that you set, and explains every decision.
@@ -111,13 +120,121 @@ enum Command {
     ///
     /// From top to bottom: what was measured, what each metric recommends, what each stage made of it, the decision, and
     /// the rule that had the last word.
-    #[command(after_help = EXPLAIN_EXAMPLE)]
+    #[command(after_help = format!("{EXPLAIN_EXAMPLE}\n\n{}", client::EXIT_CODES))]
     Explain {
         /// The policy.
         name: String,
-        /// Where the daemon listens.
-        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9480")]
-        url: reqwest::Url,
+        #[command(flatten)]
+        connection: Connection,
+        /// What to print.
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Show the fleet at a glance: a line for each policy of the running daemon.
+    #[command(after_help = client::EXIT_CODES)]
+    Status(Asking),
+    /// Show the fleet live, until Ctrl-C.
+    #[command(after_help = client::EXIT_CODES)]
+    Watch(Asking),
+    /// Stop scaling a policy for a while.
+    ///
+    /// It takes effect at once, stands in the journal, and ends by itself. Another pause replaces it.
+    #[command(after_help = format!("{PAUSE_EXAMPLE}\n\n{}", client::EXIT_CODES))]
+    Pause {
+        /// The policy.
+        name: String,
+        #[command(flatten)]
+        pause: order::Pause,
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// End the pause of a policy.
+    #[command(after_help = client::EXIT_CODES)]
+    Resume {
+        /// The policy.
+        name: String,
+        #[command(flatten)]
+        signature: order::Signature,
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Set other bounds for a policy for a while, within its own.
+    ///
+    /// It takes effect at once, stands in the journal, and ends by itself. Another override replaces it; `release` ends it.
+    #[command(after_help = format!("{OVERRIDE_EXAMPLE}\n\n{}", client::EXIT_CODES))]
+    Override {
+        /// The policy.
+        name: String,
+        #[command(flatten)]
+        bounds: order::Override,
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// End the override of a policy.
+    #[command(after_help = client::EXIT_CODES)]
+    Release {
+        /// The policy.
+        name: String,
+        #[command(flatten)]
+        signature: order::Signature,
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Stop scaling every policy for a while, those of later configurations as well.
+    #[command(after_help = format!("{FREEZE_EXAMPLE}\n\n{}", client::EXIT_CODES))]
+    Freeze {
+        #[command(flatten)]
+        pause: order::Pause,
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// End the freeze. Pauses of single policies stay.
+    #[command(after_help = client::EXIT_CODES)]
+    Unfreeze {
+        #[command(flatten)]
+        signature: order::Signature,
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Put a changed configuration in force, all or nothing, and wait for the outcome.
+    #[command(after_help = client::EXIT_CODES)]
+    Reload {
+        #[command(flatten)]
+        signature: order::Signature,
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Print what completes commands and options in a shell.
+    #[command(after_help = COMPLETIONS_EXAMPLE)]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write those of all commands.
+    #[command(after_help = MAN_EXAMPLE)]
+    Man {
+        /// Where to write a page for each command.
+        #[arg(long, value_name = "FOLDER")]
+        directory: Option<PathBuf>,
+    },
+    /// Show what was decided and ordered, from the journal.
+    ///
+    /// The newest is last. A decision is there when it differs from the one before.
+    #[command(after_help = format!("{HISTORY_EXAMPLE}\n\n{}", client::EXIT_CODES))]
+    History {
+        /// The policy; all of them when left out.
+        policy: Option<String>,
+        /// How far back to go.
+        #[arg(long, value_name = "SPAN", value_parser = history::span)]
+        from: Option<jiff::SignedDuration>,
+        /// The most entries, up to 1000.
+        #[arg(long, default_value_t = 50, value_parser = history::limit)]
+        limit: usize,
+        #[command(flatten)]
+        connection: Connection,
+        /// Read the journal in this state directory, while no daemon runs.
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "socket"])]
+        state: Option<PathBuf>,
         /// What to print.
         #[arg(long, value_enum, default_value_t)]
         output: Output,
@@ -168,13 +285,46 @@ const DRIVE_EXAMPLE: &str = r#"Example:
   $ echo '{"at": 0, "metrics": {"cpu": 0.92}, "group": {"desired": 4, "in_service": 4, "pending": 0, "min": 2, "max": 10}}' |
       setpoint drive --config setpoint.toml --policy web"#;
 
+const HISTORY_EXAMPLE: &str = "Example:
+  $ setpoint history web --from 24h
+  $ setpoint history --output json | jq -r '.decisions[] | select(.event == \"order\") | .by'
+  $ setpoint history --state /var/lib/setpoint";
+
 const EXPLAIN_EXAMPLE: &str = "Example:
   $ setpoint explain web
   $ setpoint explain web --output json | jq -r '.reasons[].text'";
 
+const PAUSE_EXAMPLE: &str = "Example:
+  $ setpoint pause web --for 3h --reason 'database migration'
+  $ setpoint pause web --scope scale-in --until 2026-11-30T06:00:00Z --reason 'sale weekend'";
+
+const OVERRIDE_EXAMPLE: &str = "Example:
+  $ setpoint override web --floor 40 --for 3h --reason 'tickets go on sale at noon'";
+
+const FREEZE_EXAMPLE: &str = "Example:
+  $ setpoint freeze --for 1h --reason 'incident 4711'
+  $ setpoint unfreeze --reason 'incident 4711 is over'";
+
+const COMPLETIONS_EXAMPLE: &str = "Example:
+  $ setpoint completions bash > /etc/bash_completion.d/setpoint";
+
+const MAN_EXAMPLE: &str = "Example:
+  $ setpoint man | man -l -
+  $ setpoint man --directory /usr/local/share/man/man1";
+
 const IAM_EXAMPLE: &str = "Example:
   $ setpoint iam-policy --config setpoint.toml --account 123456789012 > policy.json
   $ aws iam create-policy --policy-name setpoint --policy-document file://policy.json";
+
+/// Whom a command asks, and what it prints.
+#[derive(Debug, clap::Args)]
+struct Asking {
+    #[command(flatten)]
+    connection: Connection,
+    /// What to print.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
 
 /// What a command prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -193,8 +343,31 @@ pub fn main() -> ExitCode {
             runtime().and_then(|runtime| runtime.block_on(run::run(config, log_format)))
         }
         Command::Check { file, tests, output } => return check::run(&file, &tests, output == Output::Json),
-        Command::Explain { name, url, output } => {
-            runtime().and_then(|runtime| runtime.block_on(explain::run(&name, &url, output == Output::Json)))
+        Command::Explain { name, connection, output } => {
+            runtime().and_then(|runtime| runtime.block_on(explain::run(&name, &connection, output == Output::Json)))
+        }
+        Command::Status(Asking { connection, output }) => {
+            runtime().and_then(|runtime| runtime.block_on(status::run(&connection, output == Output::Json)))
+        }
+        Command::Watch(Asking { connection, output }) => {
+            runtime().and_then(|runtime| runtime.block_on(watch::run(&connection, output == Output::Json)))
+        }
+        Command::Pause { name, pause, asking } => give(Order::Pause(name, pause), &asking),
+        Command::Resume { name, signature, asking } => give(Order::Resume(name, signature), &asking),
+        Command::Override { name, bounds, asking } => give(Order::Override(name, bounds), &asking),
+        Command::Release { name, signature, asking } => give(Order::Release(name, signature), &asking),
+        Command::Freeze { pause, asking } => give(Order::Freeze(pause), &asking),
+        Command::Unfreeze { signature, asking } => give(Order::Unfreeze(signature), &asking),
+        Command::Reload { signature, asking } => give(Order::Reload(signature), &asking),
+        Command::Completions { shell } => pages::completions(shell),
+        Command::Man { directory } => pages::manual(directory.as_deref()),
+        Command::History { policy, from, limit, connection, state, output } => {
+            let policy = policy.as_deref();
+            let question = history::Question { policy, from, limit, json: output == Output::Json };
+            match state {
+                Some(directory) => history::read(&question, &directory),
+                None => runtime().and_then(|runtime| runtime.block_on(history::ask(&question, &connection))),
+            }
         }
         Command::Drive { config, policy } => drive::command(&config, &policy),
         Command::Backtest(options) => runtime().and_then(|runtime| runtime.block_on(backtest::run(options))),
@@ -211,9 +384,13 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("setpoint: {}", telemetry::chain(error.as_ref()));
-            ExitCode::FAILURE
+            client::exit_code(&error)
         }
     }
+}
+
+fn give(order: Order, Asking { connection, output }: &Asking) -> anyhow::Result<ExitCode> {
+    runtime().and_then(|runtime| runtime.block_on(order::run(order, connection, *output == Output::Json)))
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

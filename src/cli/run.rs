@@ -1,15 +1,15 @@
 //! `setpoint run`: the daemon.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::check::EX_CONFIG;
-use crate::api;
+use crate::api::{Server, View};
 use crate::clock::Clock;
 use crate::config::{self, Config, Findings};
 use crate::daemon::{Command, Daemon};
@@ -28,29 +28,36 @@ pub(super) async fn run(file: PathBuf, log_format: LogFormat) -> anyhow::Result<
             return Ok(ExitCode::from(EX_CONFIG));
         }
     };
-    let listen = config.http.listen;
-    let listener =
-        TcpListener::bind(listen).await.with_context(|| format!("can't listen on {listen} (http.listen)"))?;
+    let server = Server::bind(&config.http).await?;
     let clock = Clock::WALL;
     let board = Board::new(Snapshot::new(file.display().to_string(), clock.now()));
     let policies = config.policies.len();
     let daemon = Daemon::start(config, clock, board.clone(), None).await?;
+    let history = daemon.history();
     tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), config = %file.display(), policies,
-        listen = %listener.local_addr()?, "setpoint is running");
+        listen = %server.address()?, "setpoint is running");
     let (commands, received) = mpsc::channel(COMMANDS);
-    tokio::spawn(forward_signals(commands)?);
+    tokio::spawn(forward_signals(commands.clone())?);
     let (stop, mut stopped) = watch::channel(false);
     let stopped = async move { drop(stopped.wait_for(|stop| *stop).await) };
-    let server = tokio::spawn(api::serve(listener, board.reader(), clock, stopped));
+    let server = tokio::spawn(server.serve(View::new(board.reader(), history, commands, clock), stopped));
     Box::pin(daemon.run(received, Box::new(move || load(&file)))).await;
     stop.send_replace(true);
-    server.await.context("the HTTP server failed")??;
+    server.await.context("the HTTP server failed")?;
     tracing::info!(event = "stopped", "setpoint has stopped");
     Ok(ExitCode::SUCCESS)
 }
 
 fn load(file: &Path) -> Result<Config, Findings> {
-    config::load(file, config::environment())
+    let mut config = config::load(file, config::environment())?;
+    let given = || std::env::var_os("STATE_DIRECTORY").as_deref().and_then(state_directory);
+    config.state.directory = config.state.directory.take().or_else(given);
+    Ok(config)
+}
+
+/// The first directory that the service manager gives for state, as `STATE_DIRECTORY` lists them.
+fn state_directory(listed: &OsStr) -> Option<PathBuf> {
+    std::env::split_paths(listed).next().filter(|path| path.is_absolute())
 }
 
 /// Turns SIGHUP into a reload, and SIGTERM and SIGINT into a stop.

@@ -18,7 +18,7 @@ const PREFIX: &str = "SETPOINT__";
 
 /// The daemon settings that the environment may set. Policies and headers stand in the file alone: a list has no
 /// name in the environment, and the case of a header's name would be lost.
-const OVERRIDES: [&str; 16] = [
+const OVERRIDES: [&str; 19] = [
     "INTERVAL",
     "PROMETHEUS__URL",
     "PROMETHEUS__TIMEOUT",
@@ -35,6 +35,9 @@ const OVERRIDES: [&str; 16] = [
     "AWS__EXTERNAL_ID",
     "AWS__TIMEOUT",
     "HTTP__LISTEN",
+    "STATE__PATH",
+    "STATE__RETENTION",
+    "STATE__MAX_SIZE",
 ];
 
 /// The environment variable that sets the key `path`.

@@ -14,6 +14,7 @@ mod policy;
 mod policy_test;
 mod promql;
 mod settings;
+mod size;
 mod table;
 
 use std::fs::File;
@@ -27,6 +28,7 @@ pub use policy_test::{WrittenTest, load_tests, parse_tests};
 use self::finding::Report;
 use self::table::{Table, Taken};
 use crate::api::Settings as Http;
+use crate::journal::Settings as State;
 use crate::metric::prometheus;
 use crate::policy::Policy;
 use crate::target::Settings as Aws;
@@ -47,6 +49,8 @@ pub struct Config {
     pub aws: Aws,
     /// Where the HTTP interface listens.
     pub http: Http,
+    /// Where the journal is, and how much it keeps.
+    pub state: State,
     /// At least one policy. No two share a name, or a group in one region.
     pub policies: Vec<Policy>,
 }
@@ -103,6 +107,7 @@ fn config(root: &Table) -> Option<Config> {
     let prometheus = root.get("prometheus").map(|f| f.table(|t| settings::prometheus(t, interval)));
     let aws = root.section("aws", |t| Some(settings::aws(t, interval)));
     let http = root.section("http", settings::http);
+    let state = root.section("state", |t| Some(settings::state(t)));
 
     let prometheus_deadline = prometheus.iter().flatten().map(|settings| ("prometheus.timeout", settings.timeout));
     let aws_deadline = aws.iter().map(|settings| ("aws.timeout", settings.timeout));
@@ -119,7 +124,7 @@ fn config(root: &Table) -> Option<Config> {
         Some(settings) => Some(settings?),
         None => None,
     };
-    Some(Config { interval, prometheus, aws: aws?, http: http?, policies: policies? })
+    Some(Config { interval, prometheus, aws: aws?, http: http?, state: state?, policies: policies? })
 }
 
 /// What names of policies and metrics are made of, so that they fit into URLs and metric labels.

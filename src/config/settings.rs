@@ -1,4 +1,4 @@
-//! The daemon's own settings: `[prometheus]`, `[aws]` and `[http]`. Named files are not opened here.
+//! The daemon's own settings: `[prometheus]`, `[aws]`, `[http]` and `[state]`. Named files are not opened here.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -8,14 +8,17 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::duration;
-use super::table::{Field, Table};
-use crate::api::Settings as Http;
+use super::table::{Field, Table, Taken};
+use crate::api::{Role, Settings as Http, Tls, Token};
+use crate::journal::Settings as State;
 use crate::metric::prometheus::{self, ClientCertificate, Credentials};
 use crate::target::{AssumeRole, Settings as Aws};
 
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(10);
 const PROMETHEUS_TIMEOUT: Duration = Duration::from_secs(3);
 const AWS_TIMEOUT: Duration = Duration::from_secs(5);
+const RETENTION: RangeInclusive<Duration> = Duration::from_hours(1)..=Duration::from_hours(10 * 366 * 24);
+const SIZES: RangeInclusive<u64> = 16_000_000..=1_000_000_000_000;
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9480);
 
 /// Reads `[prometheus]`.
@@ -108,21 +111,87 @@ fn is_role_arn(arn: &str) -> bool {
 
 /// Reads `[http]`.
 pub(super) fn http(table: &Table) -> Option<Http> {
-    let listen = table.get("listen").map_or(Some(LISTEN), |f| listen(&f));
-    Some(Http { listen: listen? })
+    let tls = table.get("tls").map(|f| f.table(tls));
+    let mut taken = Taken::default();
+    let tokens = table.get("token").map_or(Some(Vec::new()), |f| f.tables(|t| token(t, &mut taken)));
+    let is_secure = tls.is_some() && tokens.as_ref().is_none_or(|tokens| !tokens.is_empty());
+    let listen = table.get("listen").map_or(Some(LISTEN), |f| listen(&f, is_secure));
+    let socket = table.get("socket").map(|f| socket(&f));
+    let hosts =
+        table.get("hosts").map_or(Some(Vec::new()), |f| f.texts("host names such as \"setpoint.example\"", is_host));
+    let tls = match tls {
+        Some(tls) => Some(tls?),
+        None => None,
+    };
+    let socket = match socket {
+        Some(socket) => Some(socket?),
+        None => None,
+    };
+    let hosts = hosts?.into_iter().map(str::to_ascii_lowercase).collect();
+    Some(Http { listen: listen?, socket, tls, tokens: tokens?, hosts })
 }
 
-fn listen(field: &Field) -> Option<SocketAddr> {
+fn tls(table: &Table) -> Option<Tls> {
+    let file = |key, what| table.need(key, what).and_then(|f| path(&f));
+    let certificate_file = file("certificate_file", "the path of a PEM file with the certificate chain");
+    let key_file = file("key_file", "the path of a PEM file with the private key");
+    Some(Tls { certificate_file: certificate_file?, key_file: key_file? })
+}
+
+fn token(table: &Table, taken: &mut Taken) -> Option<Token> {
+    const ROLES: [(&str, Role); 2] = [("viewer", Role::Viewer), ("operator", Role::Operator)];
+    let name = table.need("name", "the owner's name, which the journal shows").and_then(|f| {
+        let name = f.name()?;
+        taken.take(name.to_owned(), &f, "the name");
+        Some(name)
+    });
+    let role = table.need("role", "\"viewer\" or \"operator\"").and_then(|f| f.word(&ROLES));
+    let file = table.need("file", "the path of the file with the token").and_then(|f| path(&f));
+    Some(Token { name: name?.into(), role: role?, file: file? })
+}
+
+fn listen(field: &Field, is_secure: bool) -> Option<SocketAddr> {
     let is_address = |text: &str| text.parse::<SocketAddr>().is_ok();
     let text = field.text_such("an IP address and a port such as \"127.0.0.1:9480\"", is_address)?;
     let address = text.parse::<SocketAddr>().ok()?;
-    if !address.ip().is_loopback() {
+    if !address.ip().is_loopback() && !is_secure {
         return field.wrong(format!(
-            "{address} is reached from other hosts, and this version has neither TLS nor a token; expected a loopback \
-             address such as \"127.0.0.1:9480\""
+            "{address} is reached from other hosts, expected [http.tls] and at least one [[http.token]] beside it, or a \
+             loopback address such as \"127.0.0.1:9480\""
         ));
     }
     Some(address)
+}
+
+fn socket(field: &Field) -> Option<PathBuf> {
+    /// What fits into the address of a Unix socket, on every system.
+    const LONGEST: usize = 100;
+    let is_path = |text: &str| text.starts_with('/') && text.len() <= LONGEST;
+    let text =
+        field.text_such("an absolute path of at most 100 bytes such as \"/run/setpoint/setpoint.sock\"", is_path);
+    text.map(PathBuf::from)
+}
+
+/// A name without a port, which `Host` may or may not carry.
+fn is_host(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    (1..=253).contains(&text.len()) && text.chars().all(is_plain)
+}
+
+/// Reads `[state]`.
+pub(super) fn state(table: &Table) -> State {
+    let is_absolute = |text: &str| text.starts_with('/');
+    let directory = table
+        .get("path")
+        .and_then(|f| f.text_such("the absolute path of a directory such as \"/var/lib/setpoint\"", is_absolute));
+    let mut state = State { directory: directory.map(PathBuf::from), ..State::default() };
+    if let Some(retention) = table.get("retention").and_then(|f| f.duration(RETENTION)) {
+        state.retention = retention;
+    }
+    if let Some(size) = table.get("max_size").and_then(|f| f.size(SIZES)) {
+        state.max_size = size;
+    }
+    state
 }
 
 /// A deadline that is shorter than `interval`: a call must have ended before the next evaluation.

@@ -15,9 +15,10 @@ use super::document;
 use super::duration;
 use super::finding::{Location, Position, Report, nearest};
 use super::is_name;
+use super::size;
 
 /// Keys that are designed and not yet built, with the table that they stand in.
-const LATER: [(&str, &str); 4] = [("", "state"), ("http", "socket"), ("prometheus", "sigv4"), ("policy", "for_each")];
+const LATER: [(&str, &str); 2] = [("prometheus", "sigv4"), ("policy", "for_each")];
 
 /// A table whose keys are being read.
 pub(super) struct Table<'a> {
@@ -142,6 +143,18 @@ impl<'a> Field<'a> {
         if holds(text) { Some(text) } else { self.expected(expected) }
     }
 
+    /// A list of texts for each of which `holds`.
+    pub(super) fn texts(&self, expected: &str, holds: impl Fn(&str) -> bool) -> Option<Vec<&'a str>> {
+        let ValueKind::Array(elements) = &self.value.kind else {
+            return self.expected(format_args!("a list of {expected}"));
+        };
+        let text = |value: &'a Value| match &value.kind {
+            ValueKind::String(text) if holds(text) => Some(text.as_str()),
+            _ => None,
+        };
+        elements.iter().map(text).collect::<Option<_>>().or_else(|| self.expected(format_args!("a list of {expected}")))
+    }
+
     /// A name of a policy or a metric.
     pub(super) fn name(&self) -> Option<&'a str> {
         self.text_such("at most 64 letters, digits, - and _", is_name)
@@ -197,6 +210,19 @@ impl<'a> Field<'a> {
                 None => self.expected(EXPECTED),
             },
             _ => self.expected(EXPECTED),
+        }
+    }
+
+    /// A size in bytes in `range`, with its unit.
+    pub(super) fn size(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        let expected = |least: &str, most: &str| format!("a size from {least} to {most}, such as \"256MB\"");
+        let expected = expected(&size::text(*range.start()), &size::text(*range.end()));
+        match &self.value.kind {
+            ValueKind::String(text) => match size::parse(text) {
+                Some(size) if range.contains(&size) => Some(size),
+                _ => self.expected(expected),
+            },
+            _ => self.expected(expected),
         }
     }
 

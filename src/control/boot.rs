@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::observation::{GroupStatus, elapsed};
 use crate::policy::Capacity;
@@ -22,7 +23,7 @@ const BATCHES: usize = 64;
 const LONGEST: Duration = Duration::from_hours(1);
 
 /// What is on its way, and how long the last launches took.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct BootTimes {
     /// Capacity in service when last seen; `None` before that.
     in_service: Option<Capacity>,
@@ -31,7 +32,7 @@ pub(super) struct BootTimes {
     launches: ArrayVec<Duration, LAUNCHES>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Batch {
     /// `None` where it was on its way before anybody looked.
     since: Option<Timestamp>,
@@ -39,12 +40,11 @@ struct Batch {
 }
 
 impl BootTimes {
-    /// Takes the counts of `group` at `now` in.
-    pub(super) fn see(&mut self, group: &GroupStatus, now: Timestamp) {
+    /// Takes the counts of `group` at `now` in, and returns how much has come into service since the last look.
+    pub(super) fn see(&mut self, group: &GroupStatus, now: Timestamp) -> Capacity {
         let known = self.in_service.replace(group.in_service);
-        if let Some(before) = known {
-            self.arrive(group.in_service.minus(before), now);
-        }
+        let arrived = known.map_or(Capacity::ZERO, |before| group.in_service.minus(before));
+        self.arrive(arrived, now);
         // What waits because AWS can't launch says nothing about how long a launch takes.
         if group.launch_failure.is_some() || group.suspended.launch {
             self.waiting.iter_mut().for_each(|batch| batch.since = None);
@@ -60,6 +60,7 @@ impl BootTimes {
                 None => self.waiting.push_back(Batch { since, size: new }),
             }
         }
+        arrived
     }
 
     /// Forgets what is on its way, after a time without a look at the group; what was learned stays.

@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
+use super::array;
 use crate::observation::elapsed;
 
 const CLASSES: usize = 50;
@@ -35,14 +37,15 @@ const UP: f64 = 0.01;
 const DOWN: f64 = 0.03;
 
 /// What was learned about one latency metric.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Curve {
+    #[serde(with = "array")]
     classes: [Class; CLASSES],
     refreshed: Timestamp,
     ceiling: f64,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Class {
     count: f64,
     load: f64,
@@ -104,7 +107,8 @@ impl Curve {
         let point = |class: &Class| (class.count.sqrt(), (1.0 - class.load.min(0.99)).recip(), class.latency);
         let (weight, x, y) =
             points().map(point).fold((0.0, 0.0, 0.0), |(sw, sx, sy), (w, x, y)| (sw + w, sx + w * x, sy + w * y));
-        let (x, y) = (weight > 0.0).then(|| (x / weight, y / weight))?;
+        // Without a point these are no numbers, and no slope comes of them.
+        let (x, y) = (x / weight, y / weight);
         let (sxx, sxy) = points()
             .map(point)
             .fold((0.0, 0.0), |(sxx, sxy), (w, px, py)| (sxx + w * (px - x).powi(2), sxy + w * (px - x) * (py - y)));

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::reason::Reason;
 use crate::observation::{Observation, optional_seconds};
@@ -18,7 +19,7 @@ pub const STAGES: usize = 10;
 pub const MAX_REASONS: usize = 4 * MAX_METRICS;
 
 /// What to do with the desired capacity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "action", rename_all = "kebab-case")]
 pub enum Decision {
     /// Set it.
@@ -33,7 +34,7 @@ pub enum Decision {
 }
 
 /// The capacity that one metric asks for.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Recommendation {
     /// The metric's name.
     pub metric: Arc<str>,
@@ -54,7 +55,7 @@ pub struct Recommendation {
 }
 
 /// One step of the decision, in the order in which the steps are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StageName {
     /// Is every metric a finite, fresh, single number?
@@ -80,7 +81,7 @@ pub enum StageName {
 }
 
 /// The number that went into a stage and the one that came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Stage {
     /// The step.
     pub stage: StageName,
@@ -93,7 +94,7 @@ pub struct Stage {
 }
 
 /// A reason, with the stage that gave it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct StatedReason {
     /// Who says so.
     pub stage: StageName,
@@ -103,7 +104,7 @@ pub struct StatedReason {
 }
 
 /// One evaluation of one policy, from top to bottom.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Evaluation {
     /// The policy's name.
     pub policy: Arc<str>,
@@ -113,14 +114,18 @@ pub struct Evaluation {
     pub observation: Observation,
     /// Launch to serving, as it was taken for: given, learned or assumed. `None` when the group is unknown.
     #[serde(serialize_with = "optional_seconds")]
+    #[schema(value_type = Option<f64>)]
     pub boot_time: Option<Duration>,
     /// What each valid metric asks for.
+    #[schema(value_type = Vec<Recommendation>)]
     pub recommendations: ArrayVec<Recommendation, MAX_METRICS>,
     /// Each stage's numbers; empty when the group is unknown.
+    #[schema(value_type = Vec<Stage>)]
     pub stages: ArrayVec<Stage, STAGES>,
     /// What to do.
     pub decision: Decision,
     /// Why, in the order of the stages.
+    #[schema(value_type = Vec<StatedReason>)]
     pub reasons: ArrayVec<StatedReason, MAX_REASONS>,
 }
 

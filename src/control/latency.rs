@@ -71,6 +71,7 @@ mod tests {
     #[test]
     fn it_keeps_between_slack_and_target() {
         assert!((at_ten(0.4, TEN) - 10.0).abs() < 1e-9);
+        assert!((at_ten(0.5, TEN) - 10.0).abs() < 1e-9);
     }
 
     #[test]

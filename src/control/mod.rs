@@ -4,6 +4,7 @@
 //! the same policy, state and observation always give the same evaluation. The daemon, the simulator and the replay of
 //! history all decide with it.
 
+mod array;
 mod boot;
 mod curve;
 mod evaluation;
@@ -23,4 +24,4 @@ pub use evaluation::{Decision, Evaluation, Recommendation, Stage, StageName, Sta
 pub use explanation::{Explanation, Subject};
 pub use reason::{Bound, Direction, Guard, Reason};
 pub use stages::evaluate;
-pub use state::{ControllerState, Outcome, Rejection, settle};
+pub use state::{ControllerState, Outcome, Outline, Rejection, settle};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::pid::log;
 use crate::observation::elapsed;
@@ -17,10 +18,10 @@ const MEMORY: Duration = Duration::from_mins(30);
 const MOST: f64 = 0.04;
 
 /// Scatter of the logarithm of one metric's demand.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Scatter(Option<Seen>);
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Seen {
     at: Timestamp,
     course: f64,

@@ -6,6 +6,7 @@
 //! wind up, and a restart is bumpless.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::observation::elapsed;
 use crate::policy::Capacity;
@@ -20,10 +21,10 @@ const MOST_LEAD: f64 = 1.5;
 const LEAST: f64 = 0.01;
 
 /// What the controller of one metric remembers: nothing before its first evaluation.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PidMemory(Option<Last>);
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Last {
     /// When the first demand was seen. Until the filter has seen one time constant, its slope is not believed.
     since: Timestamp,

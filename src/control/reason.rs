@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::number::Number;
 use crate::observation::{Measurement, Rivals, seconds};
 use crate::policy::Capacity;
 
 /// A direction of scaling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
     /// Adding instances.
@@ -31,7 +32,7 @@ impl fmt::Display for Direction {
 }
 
 /// Whose bound it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Bound {
     /// `min` or `max` of the policy.
@@ -56,7 +57,7 @@ impl fmt::Display for Bound {
 }
 
 /// One thing that an evaluation says. `Display` gives a sentence.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "code", rename_all = "kebab-case")]
 pub enum Reason {
     /// The group could not be described, so nothing is changed.
@@ -106,6 +107,7 @@ pub enum Reason {
     FellBack {
         /// For how long they have been gone.
         #[serde(serialize_with = "seconds")]
+        #[schema(value_type = f64)]
         blind: Duration,
         /// What is kept at least.
         capacity: Capacity,
@@ -132,6 +134,7 @@ pub enum Reason {
         allowed: Capacity,
         /// The window.
         #[serde(serialize_with = "seconds")]
+        #[schema(value_type = f64)]
         window: Duration,
     },
     /// More than may change within the period.
@@ -144,6 +147,7 @@ pub enum Reason {
         allowed: Capacity,
         /// The period.
         #[serde(serialize_with = "seconds")]
+        #[schema(value_type = f64)]
         per: Duration,
     },
     /// Below the least capacity.
@@ -166,6 +170,7 @@ pub enum Reason {
         direction: Direction,
         /// Time left.
         #[serde(serialize_with = "seconds")]
+        #[schema(value_type = f64)]
         remaining: Duration,
     },
     /// A guard's veto.
@@ -199,13 +204,14 @@ pub enum Reason {
 }
 
 /// A named veto.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "guard", rename_all = "kebab-case")]
 pub enum Guard {
     /// Not a full stabilization window of live observations since the start.
     NotWarm {
         /// Time left.
         #[serde(serialize_with = "seconds")]
+        #[schema(value_type = f64)]
         remaining: Duration,
     },
     /// Capacity is still on its way into service, or warming up.
@@ -213,6 +219,8 @@ pub enum Guard {
         /// How much.
         pending: Capacity,
     },
+    /// The journal can't be written, so a restart would forget the cooldown that the change begins.
+    JournalUnavailable,
     /// An instance refresh is running.
     Refreshing,
     /// The group's `Terminate` process is suspended.
@@ -325,6 +333,7 @@ impl fmt::Display for Guard {
                 )
             }
             Self::CapacityPending { pending } => write!(f, "no scale-in while {pending} are on their way into service"),
+            Self::JournalUnavailable => f.write_str("no scale-in while the journal can't be written"),
             Self::Refreshing => f.write_str("no scale-in while an instance refresh is running or can't be ruled out"),
             Self::TerminateSuspended => f.write_str("no scale-in while the group's Terminate process is suspended"),
             Self::LaunchSuspended => f.write_str("no scale-out while the group's Launch process is suspended"),

@@ -1,11 +1,13 @@
 //! What the controller remembers from one evaluation to the next.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::boot::BootTimes;
 use super::curve::Curve;
@@ -16,9 +18,9 @@ use super::reason::Direction;
 use super::risk::RiskMemory;
 use super::window::Highest;
 use crate::observation::{GroupStatus, elapsed};
-use crate::policy::{Capacity, MAX_METRICS, Metric, Policy};
+use crate::policy::{Capacity, DEFAULT_BOOT_TIME, MAX_METRICS, Metric, Policy};
 
-/// How long a scale-out gets to show in a saturated measurement before the next try.
+/// How long a scale-out gets to show in a saturated measurement before the next try, at least.
 pub(super) const PROBE_REST: Duration = Duration::from_mins(1);
 
 /// A change of desired capacity that was made, or may have been.
@@ -36,7 +38,7 @@ impl ScaleEvent {
 }
 
 /// What one metric's controller remembers.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct MetricState {
     pub pid: PidMemory,
     pub scatter: Scatter,
@@ -47,8 +49,31 @@ pub(super) struct MetricState {
     pub peak: Highest<f64>,
 }
 
+/// As much of a policy as tells whether what its controller remembers still means the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outline {
+    /// For each metric with its controller, a hash of all that is said about it.
+    metrics: ArrayVec<u64, MAX_METRICS>,
+    /// How long a recommendation must have stood before a scale-in.
+    window: Duration,
+}
+
+impl Outline {
+    /// The outline of `policy`.
+    pub fn of(policy: &Policy) -> Self {
+        let hash = |metric: &Metric| {
+            let mut hasher = DefaultHasher::new();
+            let controller = metric.controller.as_ref().unwrap_or(&policy.controller);
+            format!("{metric:?} {controller:?}").hash(&mut hasher);
+            hasher.finish()
+        };
+        let metrics = policy.metrics.iter().take(MAX_METRICS).map(hash).collect();
+        Self { metrics, window: policy.stabilization.inward }
+    }
+}
+
 /// The memory of one policy's controller. Starts empty, and a restart with an empty one changes no capacity by itself.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ControllerState {
     /// Since when the group has been seen without a gap.
     pub(super) live_since: Option<Timestamp>,
@@ -61,9 +86,12 @@ pub struct ControllerState {
     pub(super) lowest: Highest<std::cmp::Reverse<Capacity>>,
     /// The scale events that a step limit or a cooldown of the policy still looks at, oldest first; at most one an
     /// evaluation.
+    /// Written down by themselves, as they are made, so not with the rest.
+    #[serde(skip)]
     pub(super) events: VecDeque<ScaleEvent>,
     pub(super) boots: BootTimes,
     /// The schedules that are open, and until when.
+    #[serde(skip)]
     pub(super) scheduled: Option<Scheduled>,
     /// Since when no metric has been valid.
     pub(super) blind_since: Option<Timestamp>,
@@ -101,18 +129,22 @@ impl ControllerState {
     /// metric remembers while metric and controller are the same. Where any is not, or more must have stood before a
     /// scale-in, the watch begins anew.
     #[must_use]
-    pub fn under_changed_policy(mut self, before: &Policy, after: &Policy) -> Self {
-        let of = |policy: &Policy, metric: &Metric| metric.controller.clone().unwrap_or(policy.controller.clone());
-        let same = |old: &Metric, new: &Metric| old == new && of(before, old) == of(after, new);
+    pub fn under_changed_policy(self, before: &Policy, after: &Policy) -> Self {
+        self.carried_over(&Outline::of(before), after)
+    }
+
+    /// The same, where of the policy from `before` only the outline is left.
+    #[must_use]
+    pub fn carried_over(mut self, before: &Outline, after: &Policy) -> Self {
+        let outline = Outline::of(after);
         let mut known: ArrayVec<_, MAX_METRICS> =
             before.metrics.iter().zip(std::mem::take(&mut self.metrics)).collect();
-        let mut keep = |new: &Metric| {
-            let place = known.iter().position(|(old, _)| same(old, new));
+        let mut keep = |new: &u64| {
+            let place = known.iter().position(|(old, _)| *old == new);
             place.map(|place| known.swap_remove(place).1)
         };
-        let kept: ArrayVec<Option<MetricState>, MAX_METRICS> =
-            after.metrics.iter().take(MAX_METRICS).map(&mut keep).collect();
-        if kept.iter().any(Option::is_none) || after.stabilization.inward > before.stabilization.inward {
+        let kept: ArrayVec<Option<MetricState>, MAX_METRICS> = outline.metrics.iter().map(&mut keep).collect();
+        if kept.iter().any(Option::is_none) || outline.window > before.window {
             // When the group was last seen stays known, or a clock that is set back next would not be noticed.
             self.live_since = None;
             self.highest.clear();
@@ -129,8 +161,9 @@ impl ControllerState {
         }
     }
 
-    /// Notes that `group` of `policy` is seen now. After a gap of more than `patience`, the watch begins anew.
-    pub(super) fn see(&mut self, policy: &Policy, group: &GroupStatus, now: Timestamp, patience: Duration) {
+    /// Notes that `group` of `policy` is seen now, and returns how much has come into service since the last look. After a
+    /// gap of more than `patience`, the watch begins anew.
+    pub(super) fn see(&mut self, policy: &Policy, group: &GroupStatus, now: Timestamp, patience: Duration) -> Capacity {
         if self.seen_at.is_some_and(|seen| now < seen) {
             self.set_back(now);
         }
@@ -139,15 +172,21 @@ impl ControllerState {
             self.live_since = Some(now);
             self.boots.look_away();
         }
-        self.boots.see(group, now);
+        let arrived = self.boots.see(group, now);
         self.seen_at = Some(now);
         while self.metrics.len() < policy.metrics.len().min(MAX_METRICS) {
             self.metrics.push(MetricState::default());
         }
-        let memory = memory_of_events(policy);
+        let memory = longest_pace(policy).max(self.boot_time(policy));
         while self.events.front().is_some_and(|event| elapsed(event.at, now) > memory) {
             self.events.pop_front();
         }
+        arrived
+    }
+
+    /// How long a launch takes: given, learned or assumed.
+    pub(super) fn boot_time(&self, policy: &Policy) -> Duration {
+        policy.boot_time.or(self.boots.typical()).unwrap_or(DEFAULT_BOOT_TIME)
     }
 
     /// The clock was set back: what was noted at times that have not come yet would never grow old. The watch begins
@@ -184,13 +223,13 @@ impl ControllerState {
 }
 
 /// The longest that a step limit or a cooldown looks back.
-fn memory_of_events(policy: &Policy) -> Duration {
+fn longest_pace(policy: &Policy) -> Duration {
     let steps = [policy.step.out, policy.step.inward].into_iter().flatten().map(|limit| limit.per);
     steps.chain([policy.cooldown.out, policy.cooldown.inward, PROBE_REST]).max().unwrap_or_default()
 }
 
 /// What became of a decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "outcome", content = "rejection", rename_all = "kebab-case")]
 pub enum Outcome {
     /// AWS accepted it.
@@ -216,7 +255,7 @@ impl Outcome {
 }
 
 /// Why AWS refused a decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rejection {
     /// The capacity is outside the group's bounds, or the request is malformed.
@@ -241,4 +280,15 @@ pub fn settle(mut state: ControllerState, decision: &Decision, outcome: &Outcome
         state.events.push_back(ScaleEvent { at: now, from: *from, to: *to });
     }
     state
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_has_a_word_of_its_own() {
+        let words = [Outcome::Applied, Outcome::NoOp, Outcome::Rejected(Rejection::Other), Outcome::Unknown];
+        assert_eq!(words.map(|outcome| outcome.label()), ["applied", "no-op", "rejected", "unknown"]);
+    }
 }

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::observation::elapsed;
 
 /// Values that could still be the highest of a sliding window, oldest first. Its length is bounded by the window
 /// divided by the interval between pushes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Highest<T>(VecDeque<(Timestamp, T)>);
 
 impl<T> Default for Highest<T> {
@@ -63,5 +64,18 @@ mod tests {
         assert_eq!(push(30, 1), 5);
         assert_eq!(push(31, 1), 4);
         assert_eq!(push(51, 2), 2);
+    }
+
+    #[test]
+    fn a_look_without_a_new_value_leaves_out_what_is_too_old() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let window = Duration::from_secs(30);
+        let mut highest = Highest::default();
+        assert_eq!(highest.peek(at(0), window), None);
+        highest.push(at(0), 5, window);
+        highest.push(at(20), 3, window);
+        assert_eq!(highest.peek(at(30), window), Some(5));
+        assert_eq!(highest.peek(at(31), window), Some(3));
+        assert_eq!(highest.peek(at(51), window), None);
     }
 }

@@ -14,16 +14,19 @@ use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::inspection::inspect;
 use super::seat::Seat;
 use crate::clock::Clock;
+use crate::journal::{Journal, Record};
 use crate::metric::{Answer, Sources};
-use crate::observation::{Group, Rivals, elapsed};
+use crate::observation::{Group, elapsed};
+use crate::order::Standing;
 use crate::policy::{Policy, Source};
 use crate::status::{Board, LaneStatus};
 use crate::target::{AutoScaling, Survey, TargetError};
 
-/// How often a lane looks again for what else would scale its groups.
-const INSPECTION: Duration = Duration::from_mins(15);
+/// The longest that anybody waits for the journal.
+const MOST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Intervals that a turn takes at most: a description or the reads, two last looks, and the call, each of which has a
 /// deadline below the interval; and one to spare.
@@ -44,9 +47,36 @@ pub(super) struct Lane {
 pub(super) struct Gathering {
     answers: Arc<HashMap<Source, Shared<BoxFuture<'static, Answer>>>>,
     survey: Shared<BoxFuture<'static, Arc<Survey>>>,
-    /// When the cycle was due, which is what every part of it takes for now: the rhythm is exact, the wake-ups are not.
+    /// When the cycle was due or ordered, which is what every part of it takes for now: the rhythm is exact, the wake-ups
+    /// are not.
     pub at: Timestamp,
     pub target: Arc<AutoScaling>,
+    /// What operators have ordered, as it stands at any moment of the cycle.
+    pub orders: Orders,
+    pub journal: Journal,
+    /// How long an intent may take to be written.
+    pub patience: Duration,
+}
+
+/// What operators have ordered.
+pub(super) type Orders = watch::Receiver<Arc<Standing>>;
+
+/// What a lane runs in.
+pub(super) struct Surroundings {
+    pub clock: Clock,
+    pub board: Board,
+    pub orders: Orders,
+    pub journal: Journal,
+    pub stop: watch::Receiver<bool>,
+}
+
+/// What comes after a cycle.
+enum Next {
+    /// The next one, in its rhythm.
+    Due,
+    /// One more at once, since something was ordered.
+    Ordered,
+    Stop,
 }
 
 /// The turns that are under way.
@@ -93,7 +123,8 @@ impl Lane {
     }
 
     /// Runs one cycle an interval until it is told to stop, then hands back the seats with their states.
-    pub(super) async fn run(mut self, clock: Clock, board: Board, mut stop: watch::Receiver<bool>) -> Vec<Seat> {
+    pub(super) async fn run(mut self, mut around: Surroundings) -> Vec<Seat> {
+        let clock = around.clock;
         let (first, inspected) = oneshot::channel();
         let mut inspection = JoinSet::new();
         inspection.spawn(inspect(self.target.clone(), self.names(), clock, first));
@@ -103,18 +134,31 @@ impl Lane {
         let stopped = tokio::select! {
             _ = inspected => false,
             () = limit => false,
-            _ = stop.wait_for(|stop| *stop) => true,
+            _ = around.stop.wait_for(|stop| *stop) => true,
         };
         if stopped {
             return self.seats;
         }
         let (mut due, mut turns) = (clock.now(), Turns::default());
-        while self.cycle(due, &mut turns, clock, &board, &mut stop).await {
-            due = punctual(next(due, self.interval, due), self.interval, clock.now());
+        let mut at = due;
+        loop {
+            // An order does not wait for the rhythm, and does not disturb it.
+            match self.cycle(at, due, &mut turns, &mut around).await {
+                Next::Due => due = punctual(next(due, self.interval, due), self.interval, clock.now()),
+                Next::Ordered => {
+                    at = clock.now();
+                    continue;
+                }
+                Next::Stop => break,
+            }
+            at = due;
         }
         while let Some(ended) = turns.running.join_next_with_id().await {
-            self.take_back(ended, &mut turns, &board);
+            self.take_back(ended, &mut turns, &around.board);
         }
+        // The states follow when every lane has stopped.
+        let news = self.seats.iter_mut().flat_map(Seat::take_news).collect();
+        let _ = around.journal.record(news, self.patience(clock)).await;
         self.seats
     }
 
@@ -123,45 +167,68 @@ impl Lane {
     }
 
     /// Gives every policy that is there its turn, and takes the seats back until the next cycle is due. A turn that takes
-    /// longer goes on, and only its own policy misses a cycle. False once the lane is told to stop.
-    async fn cycle(
-        &mut self,
-        due: Timestamp,
-        turns: &mut Turns,
-        clock: Clock,
-        board: &Board,
-        stop: &mut watch::Receiver<bool>,
-    ) -> bool {
+    /// longer goes on, and only its own policy misses a cycle.
+    async fn cycle(&mut self, at: Timestamp, due: Timestamp, turns: &mut Turns, around: &mut Surroundings) -> Next {
+        let clock = around.clock;
         let (started, mut finished) = (clock.now(), false);
-        self.begin(due, turns, board);
+        self.begin(at, turns, around);
         let mut pause = pin!(clock.sleep_until(next(due, self.interval, started)));
         loop {
             tokio::select! {
                 biased;
                 Some(ended) = turns.running.join_next_with_id() => {
-                    self.take_back(ended, turns, board);
-                    if !finished && turns.done(due, self.interval) {
+                    self.take_back(ended, turns, &around.board);
+                    if !finished && turns.done(at, self.interval) {
                         finished = true;
                         self.cycles += 1;
-                        self.publish(started, clock.now(), board);
+                        self.write_down(at, &around.journal, clock);
+                        self.publish(started, clock.now(), &around.board);
                     }
                 }
-                () = &mut pause => return true,
+                () = &mut pause => return Next::Due,
+                () = self.news(&mut around.orders, clock) => return Next::Ordered,
                 // An error means that the daemon itself is gone.
-                _ = stop.wait_for(|stop| *stop) => return false,
+                _ = around.stop.wait_for(|stop| *stop) => return Next::Stop,
             }
         }
     }
 
-    fn begin(&mut self, due: Timestamp, turns: &mut Turns, board: &Board) {
+    /// Waits until something else is ordered of a policy that is here than what it has heeded.
+    async fn news(&self, orders: &mut Orders, clock: Clock) {
+        let behind = |standing: &Arc<Standing>| self.seats.iter().any(|seat| seat.is_behind(standing, clock.now()));
+        if orders.wait_for(behind).await.is_err() {
+            // Nobody is left to order anything.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// What has come of the cycle goes to the journal together; nobody waits for it.
+    fn write_down(&mut self, at: Timestamp, journal: &Journal, clock: Clock) {
+        let mut records: Vec<Record> = self.seats.iter_mut().flat_map(Seat::take_news).collect();
+        if journal.is_off() {
+            return;
+        }
+        records.extend(self.seats.iter_mut().filter_map(|seat| seat.state_to_save(false, at)));
+        if !records.is_empty() {
+            // What is wrong with the journal is logged by whoever watches it.
+            tokio::spawn(journal.record(records, self.patience(clock)));
+        }
+    }
+
+    /// How long anybody waits for the journal, on the wall: a disk that hangs must not make the next decision late.
+    fn patience(&self, clock: Clock) -> Duration {
+        (clock.on_the_wall(self.interval) / 4).min(MOST_PATIENCE)
+    }
+
+    fn begin(&mut self, at: Timestamp, turns: &mut Turns, around: &Surroundings) {
         let (ready, resting) = self.seats.drain(..).partition(Seat::is_ready);
         self.seats = ready;
-        let gathering = self.gather(due);
+        let gathering = self.gather(at, around);
         let ready = std::mem::replace(&mut self.seats, resting);
         self.seats.iter_mut().for_each(Seat::rest);
         for seat in ready {
-            let away = Away { policy: seat.policy().clone(), faults: seat.faults(), begun: due };
-            let turn = turns.running.spawn(seat.turn(gathering.clone(), board.clone()));
+            let away = Away { policy: seat.policy().clone(), faults: seat.faults(), begun: at };
+            let turn = turns.running.spawn(seat.turn(gathering.clone(), around.board.clone()));
             turns.away.insert(turn.id(), away);
         }
     }
@@ -182,7 +249,7 @@ impl Lane {
         }
     }
 
-    fn gather(&self, now: Timestamp) -> Gathering {
+    fn gather(&self, now: Timestamp, around: &Surroundings) -> Gathering {
         let metrics = self.seats.iter().flat_map(|seat| &seat.policy().metrics);
         let distinct: HashSet<&Source> = metrics.map(|metric| &metric.source).collect();
         let read = |source: &Source| {
@@ -192,7 +259,15 @@ impl Lane {
         let answers = distinct.into_iter().map(|source| (source.clone(), read(source))).collect();
         let (target, names) = (self.target.clone(), self.names());
         let survey = async move { Arc::new(target.survey(&names).await) }.boxed().shared();
-        Gathering { answers: Arc::new(answers), survey, at: now, target: self.target.clone() }
+        Gathering {
+            answers: Arc::new(answers),
+            survey,
+            at: now,
+            target: self.target.clone(),
+            orders: around.orders.clone(),
+            journal: around.journal.clone(),
+            patience: self.patience(around.clock),
+        }
     }
 
     fn publish(&self, started: Timestamp, finished: Timestamp, board: &Board) {
@@ -247,31 +322,6 @@ fn punctual(due: Timestamp, interval: Duration, now: Timestamp) -> Timestamp {
     if elapsed(due, now) < interval && elapsed(now, due) < interval { due } else { now }
 }
 
-/// Looks at the start, and now and then, for what else would scale the groups; after a failure again a minute later.
-/// Says when it has looked for the `first` time.
-async fn inspect(target: Arc<AutoScaling>, names: Vec<Arc<str>>, clock: Clock, first: oneshot::Sender<()>) {
-    let mut first = Some(first);
-    loop {
-        let found = target.preflight(&names, clock.now()).await;
-        // Whoever waited may have gone on.
-        let _ = first.take().map(|first| first.send(()));
-        found.iter().for_each(log_inspection);
-        let pause = if found.values().any(Result::is_err) { Duration::from_mins(1) } else { INSPECTION };
-        clock.sleep_until(clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX)).await;
-    }
-}
-
-fn log_inspection((group, result): (&Arc<str>, &Result<Rivals, TargetError>)) {
-    match result {
-        Ok(Rivals::None) => tracing::debug!(event = "inspected", %group, "nothing else scales the group"),
-        Ok(rivals) => tracing::warn!(event = "contested", %group, %rivals, "something else scales the group"),
-        Err(error) => {
-            let error = crate::telemetry::chain(error);
-            tracing::warn!(event = "inspection-failed", %group, error, "can't tell what else scales the group");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,7 +360,7 @@ mod tests {
         let credentials = aws_credential_types::Credentials::from_keys("test", "test", None);
         let target = Arc::new(AutoScaling::connect(&config.aws, None, Some(credentials)).await.unwrap());
         let mut lane = Lane::new("lane".into(), None, Duration::from_secs(15), sources, target);
-        lane.seats = config.policies.into_iter().map(Seat::new).collect();
+        lane.seats = config.policies.into_iter().map(|policy| Seat::new(policy, None, Timestamp::UNIX_EPOCH)).collect();
         lane
     }
 
@@ -319,14 +369,17 @@ mod tests {
         let mut lane = lane().await;
         let mut policy = Policy::clone(lane.seats[0].policy());
         policy.interval = Duration::MAX; // More than the core can reckon with, and than the configuration allows.
-        lane.seats[0] = Seat::new(policy);
+        lane.seats[0] = Seat::new(policy, None, Timestamp::UNIX_EPOCH);
         let clock = Clock::accelerated(Timestamp::UNIX_EPOCH, 1.0);
         let board = Board::new(crate::status::Snapshot::new("test".into(), clock.now()));
         board.publish(|snapshot| {
             snapshot.policies = lane.seats.iter().map(|seat| (seat.policy().name.clone(), seat.status())).collect();
         });
         let (stop, stopped) = watch::channel(false);
-        let running = tokio::spawn(lane.run(clock, board.clone(), stopped));
+        let journal = Journal::start(&crate::journal::Settings::default(), clock).0;
+        let (_standing, orders) = watch::channel(Arc::default());
+        let around = Surroundings { clock, board: board.clone(), orders, journal, stop: stopped };
+        let running = tokio::spawn(lane.run(around));
         tokio::time::sleep(Duration::from_secs(40 * 15 + 7)).await;
         stop.send_replace(true);
         assert_eq!(running.await.unwrap().len(), 2);

@@ -3,9 +3,12 @@
 //! The daemon holds everything that acts. It publishes to the board and takes commands from a bounded channel; nobody
 //! reaches into it.
 
+mod inspection;
+mod keeping;
 mod lane;
 mod seat;
 mod supervisor;
 mod watchdog;
 
-pub use supervisor::{Command, Daemon, Loader, StartError};
+pub use crate::order::Command;
+pub use supervisor::{Daemon, Loader, StartError};

@@ -1,6 +1,7 @@
 //! One policy's place in its lane: its state, and its turn in a cycle.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use futures_util::future::join_all;
@@ -8,16 +9,30 @@ use jiff::Timestamp;
 
 use super::lane::Gathering;
 use crate::control::{self, ControllerState, Decision, Evaluation, Outcome, Reason, Rejection};
+use crate::journal::{self, Entry, Event, Made, Memory, Record, Remembered};
 use crate::metric::Answer;
-use crate::observation::{Group, Measurement, Observation};
-use crate::policy::{Capacity, Policy};
+use crate::observation::{Group, Measurement, Observation, Override, elapsed};
+use crate::order::Standing;
+use crate::policy::{Capacity, PerDirection, Policy};
 use crate::status::{Action, Board, PolicyStatus};
 use crate::target::{AutoScaling, ErrorKind, TargetError};
+
+/// How often what a controller remembers is written down: well within the gap after which it would count as newly started.
+const SAVE: Duration = Duration::from_secs(30);
+
+/// The same of a controller that learns, which remembers a whole day.
+const SAVE_LEARNED: Duration = Duration::from_mins(5);
 
 pub(super) struct Seat {
     policy: Arc<Policy>,
     state: ControllerState,
     status: PolicyStatus,
+    /// What the end of the cycle writes down.
+    news: Vec<Record>,
+    /// When its state was written down last.
+    saved: Option<Timestamp>,
+    /// Nothing is known of what was done before the start, so the group's own activities are to tell.
+    blank: bool,
     /// Turns in a row that were lost to a fault of ours.
     faults: u32,
     /// Cycles to sit out before the next turn.
@@ -28,9 +43,23 @@ pub(super) struct Seat {
 const LONGEST_REST: u32 = 5;
 
 impl Seat {
-    pub(super) fn new(policy: Policy) -> Self {
-        let status = PolicyStatus::new(&policy);
-        Self { policy: Arc::new(policy), state: ControllerState::default(), status, faults: 0, rest: 0 }
+    /// A seat that begins with what a journal has kept of its policy, if anything.
+    pub(super) fn new(policy: Policy, memory: Option<Memory>, now: Timestamp) -> Self {
+        let mut status = PolicyStatus::new(&policy);
+        let Memory { remembered, mut actions } = memory.unwrap_or_default();
+        actions.retain(|action| action.asg == policy.asg && action.region == policy.region && action.at <= now);
+        let blank = remembered.is_none() && actions.is_empty();
+        let state = remembered.and_then(|remembered| remembered.serving(&policy, now)).unwrap_or_default();
+        let state = actions.iter().fold(state, |state, action| {
+            let decision = Decision::Scale { from: action.from, to: action.to };
+            control::settle(state, &decision, &action.outcome.unwrap_or(Outcome::Unknown), action.at)
+        });
+        status.last_action = actions.pop().map(shown);
+        Self { blank, ..Self::with(Arc::new(policy), state, status) }
+    }
+
+    fn with(policy: Arc<Policy>, state: ControllerState, status: PolicyStatus) -> Self {
+        Self { policy, state, status, news: Vec::new(), saved: None, blank: false, faults: 0, rest: 0 }
     }
 
     /// The same seat under a changed policy.
@@ -38,7 +67,8 @@ impl Seat {
         let state = self.state.under_changed_policy(&self.policy, &policy);
         let last_action = self.status.last_action;
         let status = PolicyStatus { last_action, counters: self.status.counters, ..PolicyStatus::new(&policy) };
-        Self { policy: Arc::new(policy), state, status, faults: 0, rest: 0 }
+        let (news, blank) = (self.news, self.blank);
+        Self { news, blank, ..Self::with(Arc::new(policy), state, status) }
     }
 
     /// A seat whose turn was lost to a fault of ours, as were `faults` in a row with it.
@@ -54,7 +84,8 @@ impl Seat {
             }
         });
         let rest = (1 << (faults - 1).min(LONGEST_REST)) - 1;
-        Self { policy, state: ControllerState::default(), status, faults, rest }
+        // What was done before is in the group's activities.
+        Self { blank: true, faults, rest, ..Self::with(policy, ControllerState::default(), status) }
     }
 
     /// It has a turn in this cycle.
@@ -71,8 +102,34 @@ impl Seat {
         self.faults
     }
 
+    /// Whether something else is ordered now than what the last evaluation has heeded.
+    pub(super) fn is_behind(&self, standing: &Standing, now: Timestamp) -> bool {
+        self.is_ready()
+            && self.status.evaluation.as_ref().is_some_and(|last| {
+                let Observation { ordered, paused, .. } = last.observation;
+                ordered != override_of(standing, &self.policy.name, now)
+                    || paused != standing.stops(&self.policy.name, now)
+            })
+    }
+
     pub(super) fn policy(&self) -> &Arc<Policy> {
         &self.policy
+    }
+
+    /// What is to be written down since the last time that this was asked for.
+    pub(super) fn take_news(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// What its controller remembers, if it is time to write that down, or if that `must` be.
+    pub(super) fn state_to_save(&mut self, must: bool, now: Timestamp) -> Option<Record> {
+        let period = if self.policy.learns() { SAVE_LEARNED } else { SAVE };
+        let rested = self.saved.is_none_or(|saved| elapsed(saved, now) >= period || now < saved);
+        (must || rested).then(|| {
+            self.saved = Some(now);
+            let remembered = Remembered::new(&self.policy, &self.state, now);
+            Record::State(self.policy.name.clone(), Box::new(remembered))
+        })
     }
 
     pub(super) fn status(&self) -> Arc<PolicyStatus> {
@@ -84,9 +141,12 @@ impl Seat {
         let reads = self.policy.metrics.iter().map(|metric| gathering.answer(&metric.source));
         let (answers, group) = tokio::join!(join_all(reads), gathering.group(&self.policy.asg));
         let now = gathering.at;
-        let observation = self.observe(answers, group, now);
+        let mut observation = self.observe(answers, group, now);
+        self.take_orders(&gathering.orders.borrow(), &mut observation, now);
+        observation.unrecorded = gathering.journal.is_failing();
+        self.recollect(&gathering.target, &observation);
         let (evaluation, state) = control::evaluate(&self.policy, std::mem::take(&mut self.state), &observation, now);
-        let (outcome, error) = apply(&gathering.target, &self.policy, evaluation.decision).await;
+        let (outcome, error) = apply(&gathering, &self.policy, &evaluation).await;
         self.state = control::settle(state, &evaluation.decision, &outcome, now);
         self.record(evaluation, outcome, error);
         self.faults = 0;
@@ -121,18 +181,45 @@ impl Seat {
             self.status.counters.describe_failures += 1;
         }
         (self.status.group, self.status.group_detail) = (group, detail);
-        Observation { measurements, group, ordered: None }
+        Observation { measurements, group, ..Observation::default() }
+    }
+
+    /// Adds what operators have ordered, as it stands now that all else has been gathered.
+    fn take_orders(&self, standing: &Standing, seen: &mut Observation, now: Timestamp) {
+        seen.ordered = override_of(standing, &self.policy.name, now);
+        seen.paused = standing.stops(&self.policy.name, now);
+    }
+
+    /// What was done before the start, as the group's own activities tell it: the first time that there is anything to
+    /// see of the group, where no journal knows better.
+    fn recollect(&mut self, target: &AutoScaling, seen: &Observation) {
+        // An event of ours is newer than all of these, and they are no news by then.
+        self.blank &= self.status.last_action.is_none();
+        if seen.group.is_none() || !self.blank {
+            return;
+        }
+        let Some(changes) = target.changes(&self.policy.asg) else { return };
+        self.blank = false;
+        self.state = changes.into_iter().fold(std::mem::take(&mut self.state), |state, change| {
+            let decision = Decision::Scale { from: change.from, to: change.to };
+            control::settle(state, &decision, &Outcome::Applied, change.at)
+        });
     }
 
     fn record(&mut self, evaluation: Evaluation, outcome: Outcome, error: Option<String>) {
         let because = evaluation.because();
+        let news = self.has_news(&evaluation);
+        if news || evaluation.decision != Decision::Hold {
+            self.news.push(entry(&evaluation, &because, outcome, error.clone()));
+        }
         if let Decision::Scale { from, to } = evaluation.decision {
             let action = Action { at: evaluation.at, from, to, because: because.clone(), outcome, error };
             let direction = if to > from { "out" } else { "in" };
             *self.status.counters.actions.entry((direction, outcome.label())).or_default() += 1;
             log_action(&self.policy, &action);
+            self.news.push(Record::Action(kept(&self.policy, &action, true)));
             self.status.last_action = Some(action);
-        } else if self.has_news(&evaluation) {
+        } else if news {
             let details = self.details();
             tracing::info!(event = "hold", policy = %self.policy.name, asg = %self.policy.asg, because, details, "hold");
         }
@@ -159,10 +246,29 @@ impl Seat {
     }
 }
 
-async fn apply(target: &AutoScaling, policy: &Policy, decision: Decision) -> (Outcome, Option<String>) {
-    let Decision::Scale { from, to } = decision else { return (Outcome::NoOp, None) };
+/// The override of `policy` at `now`, as the core takes it.
+fn override_of(standing: &Standing, policy: &str, now: Timestamp) -> Option<Override> {
+    let crate::order::Override { floor, cap, until, .. } = *standing.bounds(policy, now)?;
+    Some(Override { floor, cap, until })
+}
+
+async fn apply(gathering: &Gathering, policy: &Policy, evaluation: &Evaluation) -> (Outcome, Option<String>) {
+    let Decision::Scale { from, to } = evaluation.decision else { return (Outcome::NoOp, None) };
+    let because = evaluation.because();
+    let intent = Action { at: evaluation.at, from, to, because, outcome: Outcome::Unknown, error: None };
+    let intent = Record::Action(kept(policy, &intent, false));
+    let kept = gathering.journal.record(vec![intent], gathering.patience).await;
+    if let Some(objection) = kept.err().filter(|_| to < from && !gathering.journal.is_off()) {
+        return (Outcome::Rejected(Rejection::Other), Some(format!("the journal can't be written: {objection}")));
+    }
+    let target = &gathering.target;
     if let Some(objection) = objection(target, policy, from, to).await {
         return (Outcome::Rejected(Rejection::Contention), Some(objection));
+    }
+    // An order may have come since the decision, and whoever gave it has been told that it is in effect.
+    let PerDirection { out, inward } = gathering.orders.borrow().stops(&policy.name, gathering.at);
+    if if to > from { out } else { inward } {
+        return (Outcome::Rejected(Rejection::Contention), Some("an operator has paused the policy meanwhile".into()));
     }
     match target.set_desired_capacity(&policy.asg, to).await {
         Ok(()) => (Outcome::Applied, None),
@@ -206,6 +312,36 @@ fn outcome_of(error: &TargetError) -> Outcome {
         ErrorKind::NotFound => Rejection::NotFound,
         _ => Rejection::Other,
     })
+}
+
+/// The decision for whoever asks later.
+fn entry(evaluation: &Evaluation, because: &str, outcome: Outcome, error: Option<String>) -> Record {
+    let (decision, because) = (evaluation.decision, because.to_owned());
+    // Every part of an evaluation has a form in JSON, so this can't fail.
+    let evaluation_seen = serde_json::to_value(evaluation).unwrap_or_default();
+    let made = Made { decision, because, outcome, error, evaluation: evaluation_seen };
+    Record::Entry(Entry { at: evaluation.at, policy: evaluation.policy.clone(), event: Event::Decision(made) })
+}
+
+/// The action as the journal keeps it; an intent while it is not `settled`.
+fn kept(policy: &Policy, action: &Action, settled: bool) -> journal::Action {
+    journal::Action {
+        policy: policy.name.clone(),
+        asg: policy.asg.clone(),
+        region: policy.region.clone(),
+        at: action.at,
+        from: action.from,
+        to: action.to,
+        because: action.because.clone(),
+        outcome: settled.then_some(action.outcome),
+        error: action.error.clone(),
+    }
+}
+
+/// The action as it is shown, from what the journal has kept.
+fn shown(action: journal::Action) -> Action {
+    let journal::Action { at, from, to, because, outcome, error, .. } = action;
+    Action { at, from, to, because, outcome: outcome.unwrap_or(Outcome::Unknown), error }
 }
 
 fn log_action(policy: &Policy, action: &Action) {

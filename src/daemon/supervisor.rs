@@ -5,31 +5,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use tokio::sync::{mpsc, oneshot, watch};
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::lane::{Lane, lane_name};
+use super::keeping::{recall, watch_over};
+use super::lane::{Lane, Surroundings, lane_name};
 use super::seat::Seat;
 use crate::clock::Clock;
 use crate::config::{Config, Findings};
+use crate::journal::{EVERY_POLICY, Entry, Event, Journal, Memory, OpenError, Openings, Reader, Recalled, Record};
 use crate::metric::{SourceError, Sources};
+use crate::order::{Command, Order, Receipt, Refusal, Standing};
 use crate::status::Board;
 use crate::target::{AutoScaling, TargetError};
 
 /// What a lane may take at shutdown or reload beyond the deadlines of its calls.
 const MARGIN: Duration = Duration::from_secs(5);
 
+/// How long an order, or the end, waits for the journal.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Reads the configuration anew.
 pub type Loader = Box<dyn Fn() -> Result<Config, Findings> + Send + Sync>;
-
-/// What the daemon can be told to do.
-#[derive(Debug)]
-pub enum Command {
-    /// Read the configuration again and, if nothing is wrong with it, put it in force.
-    Reload(oneshot::Sender<Result<(), String>>),
-    /// Finish the running cycles and stop.
-    Stop,
-}
 
 /// Why a configuration that is valid in itself can't be put in force.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +35,15 @@ pub enum StartError {
     /// A metric source can't be set up.
     #[error("can't set up the metric sources")]
     Source(#[from] SourceError),
-    /// The address of the API was changed.
-    #[error("http.listen can't change while Setpoint runs, expected the same or a restart")]
+    /// Where the API listens, or who may ask, was changed.
+    #[error("[http] can't change while Setpoint runs, expected the same or a restart")]
     Listen,
+    /// The settings of the journal were changed.
+    #[error("[state] can't change while Setpoint runs, expected the same or a restart")]
+    State,
+    /// Another daemon has the journal open, and so would scale the same groups.
+    #[error("can't use the state directory")]
+    Journal(#[source] OpenError),
     /// The Auto Scaling client can't be set up.
     #[error("can't set up the Auto Scaling client")]
     Target(#[from] TargetError),
@@ -55,6 +59,11 @@ pub struct Daemon {
     sources: Arc<Sources>,
     targets: Targets,
     lanes: Vec<Running>,
+    orders: watch::Sender<Arc<Standing>>,
+    journal: Journal,
+    openings: Openings,
+    /// The orders that the journal has kept are in force.
+    recalled: bool,
 }
 
 type Region = Option<Arc<str>>;
@@ -77,29 +86,123 @@ impl Daemon {
         credentials: Option<Credentials>,
     ) -> Result<Self, StartError> {
         let sources = Arc::new(Sources::new(config.prometheus.as_ref())?);
-        let targets = connect(&config, credentials.as_ref(), &HashMap::new()).await?;
-        let mut daemon = Self { clock, board, credentials, config, sources, targets, lanes: Vec::new() };
-        daemon.start_lanes(HashMap::new());
+        let targets = Box::pin(connect(&config, credentials.as_ref(), &HashMap::new())).await?;
+        let orders = watch::Sender::new(Arc::new(Standing::default()));
+        let (journal, mut openings) = Journal::start(&config.state, clock);
+        let recalled = recall(&journal, &mut openings).await?;
+        let lanes = Vec::new();
+        let mut daemon = Self {
+            clock,
+            board,
+            credentials,
+            config,
+            sources,
+            targets,
+            lanes,
+            orders,
+            journal,
+            openings,
+            recalled: false,
+        };
+        tokio::spawn(watch_over(daemon.journal.status(), daemon.board.clone()));
+        let mut policies = HashMap::new();
+        if let Some(recalled) = recalled {
+            policies = recalled.policies;
+            daemon.resume(recalled.orders).await;
+        }
+        daemon.start_lanes(HashMap::new(), policies);
         Ok(daemon)
+    }
+
+    /// Whoever wants to know what happened.
+    pub fn history(&self) -> Reader {
+        self.journal.reader()
     }
 
     /// Runs until it is told to stop, or nobody is left to tell it.
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>, load: Loader) {
         let watchdog = tokio::spawn(super::watchdog::feed(self.board.reader(), self.clock));
-        while let Some(command) = commands.recv().await {
-            match command {
-                Command::Reload(answer) => {
-                    let outcome = self.reload(&load).await;
-                    // Whoever asked may have gone; the outcome is on the board all the same.
-                    let _ = answer.send(outcome);
+        loop {
+            let end = self.orders.borrow().next_end();
+            let command = tokio::select! {
+                command = commands.recv() => command,
+                () = reached(end, self.clock) => {
+                    self.expire().await;
+                    continue;
                 }
-                Command::Stop => break,
+                Some(opened) = self.openings.recv() => {
+                    // Failures are in its status.
+                    if let Ok(Recalled { orders, .. }) = opened {
+                        self.resume(orders).await;
+                    }
+                    continue;
+                }
+            };
+            // Whoever asked may have gone; the outcome is on the board all the same.
+            match command {
+                Some(Command::Reload(answer)) => _ = answer.send(self.reload(&load).await),
+                Some(Command::Order(order, answer)) => _ = answer.send(self.obey(order).await),
+                Some(Command::Stop) | None => break,
             }
         }
         watchdog.abort();
         super::watchdog::stopping();
         tracing::info!(event = "stopping", "finishing the running cycles");
-        self.stop_lanes().await;
+        let mut seats = self.stop_lanes().await;
+        let now = self.clock.now();
+        let states: Vec<Record> = seats.iter_mut().filter_map(|seat| seat.state_to_save(true, now)).collect();
+        if !self.journal.is_off() {
+            // What is lost by that is learned again.
+            let _ = self.journal.record(states, PATIENCE).await;
+            self.journal.close(PATIENCE).await;
+        }
+    }
+
+    /// Puts orders into effect that the journal has kept from a time when they could not be read here yet. Those that
+    /// were given since stay.
+    async fn resume(&mut self, kept: Standing) {
+        if !std::mem::replace(&mut self.recalled, true) {
+            self.orders.send_modify(|standing| Arc::make_mut(standing).resume(kept));
+            self.expire().await;
+            self.show_orders();
+        }
+        // Orders may have been given while the journal could not be written.
+        let standing = self.orders.borrow().clone();
+        let _ = self.journal.record(vec![Record::Orders(Standing::clone(&standing))], PATIENCE).await;
+    }
+
+    /// Puts an order into effect: every lane that it concerns is woken.
+    async fn obey(&mut self, order: Order) -> Result<Receipt, Refusal> {
+        order.check()?;
+        let known = |name: &&Arc<str>| self.config.policies.iter().any(|policy| policy.name == **name);
+        if let Some(name) = order.policy().filter(|name| !known(name)) {
+            return Err(Refusal::UnknownPolicy(name.clone()));
+        }
+        let (what, policy, author) = (order.label(), order.policy().map_or("*", |name| &**name), order.author());
+        let (by, reason) = (&author.by, &author.reason);
+        tracing::warn!(event = "ordered", order = what, policy, by, reason, "an operator has given an order");
+        let policy = order.policy().cloned().unwrap_or_else(|| EVERY_POLICY.into());
+        let entry = Entry { at: self.clock.now(), policy, event: Event::Order(order.clone()) };
+        self.orders.send_modify(|standing| Arc::make_mut(standing).take(order));
+        self.show_orders();
+        let standing = Standing::clone(&self.orders.borrow());
+        let kept = self.journal.record(vec![Record::Orders(standing), Record::Entry(entry)], PATIENCE).await;
+        Ok(Receipt { not_kept_because: kept.err().map(|why| why.to_string()) })
+    }
+
+    async fn expire(&mut self) {
+        let now = self.clock.now();
+        if self.orders.send_if_modified(|standing| Arc::make_mut(standing).expire(now)) {
+            tracing::warn!(event = "order-expired", "an operator's order has ended by itself");
+            self.show_orders();
+            let standing = Standing::clone(&self.orders.borrow());
+            let _ = self.journal.record(vec![Record::Orders(standing)], PATIENCE).await;
+        }
+    }
+
+    fn show_orders(&self) {
+        let orders = self.orders.borrow().clone();
+        self.board.publish(|snapshot| snapshot.orders = orders);
     }
 
     /// All or nothing: the new configuration is in force when this returns, or the old one still is.
@@ -139,6 +242,9 @@ impl Daemon {
         if config.http != self.config.http {
             return Err(StartError::Listen);
         }
+        if config.state != self.config.state {
+            return Err(StartError::State);
+        }
         // Sources and targets remember samples and instances, so the ones that still serve are kept.
         let sources = if config.prometheus == self.config.prometheus {
             self.sources.clone()
@@ -153,12 +259,12 @@ impl Daemon {
             seats.clear();
         }
         (self.config, self.sources, self.targets) = (config, sources, targets);
-        self.start_lanes(seats.into_iter().map(|seat| (seat.policy().name.clone(), seat)).collect());
+        self.start_lanes(seats.into_iter().map(|seat| (seat.policy().name.clone(), seat)).collect(), HashMap::new());
         Ok(())
     }
 
     /// Seats that a policy had before keep their state, as long as they are for the same group.
-    fn start_lanes(&mut self, mut before: HashMap<Arc<str>, Seat>) {
+    fn start_lanes(&mut self, mut before: HashMap<Arc<str>, Seat>, mut kept: HashMap<Arc<str>, Memory>) {
         let now = self.clock.now();
         let mut lanes: BTreeMap<Arc<str>, Lane> = BTreeMap::new();
         for policy in &self.config.policies {
@@ -167,7 +273,7 @@ impl Daemon {
             let same = |seat: &Seat| seat.policy().asg == policy.asg && seat.policy().region == policy.region;
             let seat = match before.remove(&policy.name).filter(same) {
                 Some(seat) => seat.with_policy(policy.clone()),
-                None => Seat::new(policy.clone()),
+                None => Seat::new(policy.clone(), kept.remove(&policy.name), now),
             };
             let name = lane_name(region.as_deref(), policy.interval);
             let new = || Lane::new(name.clone(), region, policy.interval, self.sources.clone(), target);
@@ -183,7 +289,14 @@ impl Daemon {
 
     fn spawn(&self, lane: Lane) -> Running {
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(lane.run(self.clock, self.board.clone(), stopped));
+        let around = Surroundings {
+            clock: self.clock,
+            board: self.board.clone(),
+            orders: self.orders.subscribe(),
+            journal: self.journal.clone(),
+            stop: stopped,
+        };
+        let task = tokio::spawn(lane.run(around));
         Running { stop, task }
     }
 
@@ -203,6 +316,14 @@ impl Daemon {
             }
         }
         seats
+    }
+}
+
+/// Waits until `end`, or for ever where there is none.
+async fn reached(end: Option<Timestamp>, clock: Clock) {
+    match end {
+        Some(end) => clock.sleep_until(end).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) async fn feed(mut board: watch::Receiver<Snapshot>, clock: Clock) {
             let (cycles, longest) = lanes.fold((0, Duration::ZERO), |(cycles, longest), lane| {
                 (cycles + lane.cycles, longest.max(lane.interval))
             });
-            (snapshot.readiness(clock.now()).is_ok(), cycles, longest)
+            (snapshot.liveness(clock.now()).is_ok(), cycles, longest)
         };
         if !in_time || cycles == fed {
             continue;

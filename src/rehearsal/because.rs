@@ -14,7 +14,7 @@ pub struct Because(&'static str);
 impl Because {
     /// Every kind that there is.
     #[rustfmt::skip]
-    pub const ALL: [Because; 30] = [
+    pub const ALL: [Because; 31] = [
         Because("group-unknown"), Because("metric-invalid"), Because("metric-negative"), Because("nothing-serves"),
         Because("no-valid-metric"), Because("recommended"), Because("saturated"), Because("fell-back"),
         Because("within-tolerance"), Because("within-noise"), Because("stabilized"), Because("step-limited"),
@@ -23,7 +23,7 @@ impl Because {
         Because("capacity-pending"), Because("refreshing"), Because("terminate-suspended"),
         Because("launch-suspended"), Because("launches-failing"), Because("unhealthy"),
         Because("metric-above-target"), Because("metric-not-valid"), Because("coverage-low"),
-        Because("demand-collapsed"),
+        Because("demand-collapsed"), Because("journal-unavailable"),
     ];
 
     /// The kind of `reason`.
@@ -56,6 +56,7 @@ impl Because {
         match guard {
             Guard::NotWarm { .. } => "not-warm",
             Guard::CapacityPending { .. } => "capacity-pending",
+            Guard::JournalUnavailable => "journal-unavailable",
             Guard::Refreshing => "refreshing",
             Guard::TerminateSuspended => "terminate-suspended",
             Guard::LaunchSuspended => "launch-suspended",

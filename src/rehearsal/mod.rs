@@ -200,7 +200,7 @@ impl<'a> Course<'a> {
         let interval = self.policy.interval;
         let measured = |(metric, feed): (&Metric, &Feed)| feed.measurement(self.place, metric, group, interval);
         let measurements = self.policy.metrics.iter().zip(&self.test.feeds).map(measured).collect();
-        Observation { measurements, group: Some(*group), ordered: None }
+        Observation { measurements, group: Some(*group), ..Observation::default() }
     }
 }
 

@@ -29,7 +29,7 @@ impl<'a> Driver<'a> {
     pub fn evaluate(&mut self, seen: &Seen) -> Evaluation {
         let measurements =
             self.policy.metrics.iter().map(|metric| seen.measurement_of(metric, self.totals_at)).collect();
-        let observation = Observation { measurements, group: Some(seen.group()), ordered: None };
+        let observation = Observation { measurements, group: Some(seen.group()), ..Observation::default() };
         let (evaluation, next) = evaluate(self.policy, std::mem::take(&mut self.state), &observation, seen.at);
         self.state = settle(next, &evaluation.decision, &Outcome::Applied, seen.at);
         evaluation

@@ -10,6 +10,7 @@ use aws_smithy_types::DateTime;
 use jiff::Timestamp;
 
 use crate::observation::{LaunchFailure, elapsed};
+use crate::policy::Capacity;
 
 /// How long a failed launch says something about the next one. Auto Scaling tries again well within this.
 const FAILURE_COUNTS_FOR: Duration = Duration::from_hours(1);
@@ -28,6 +29,20 @@ const NO_CAPACITY: [&str; 6] = [
     "no Spot capacity available",
 ];
 
+/// What comes before the numbers of a change.
+const CHANGING: &str = "changing the desired capacity from ";
+
+/// A change of the desired capacity, by whomever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// When.
+    pub at: Timestamp,
+    /// The desired capacity before.
+    pub from: Capacity,
+    /// The desired capacity after.
+    pub to: Capacity,
+}
+
 /// What a page of activities tells.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Told {
@@ -35,6 +50,8 @@ pub(super) struct Told {
     pub in_service: Vec<(Arc<str>, Timestamp)>,
     /// The newest finished launch, if it failed.
     pub failure: Option<LaunchFailure>,
+    /// The changes of the desired capacity that are named as a cause, oldest first.
+    pub changes: Vec<Change>,
 }
 
 /// Reads activities, newest first.
@@ -43,6 +60,7 @@ pub(super) fn read(activities: &[Activity]) -> Told {
     Told {
         in_service: launches().filter_map(in_service).collect(),
         failure: launches().find(|activity| finished(activity)).and_then(failure),
+        changes: changes(activities),
     }
 }
 
@@ -76,6 +94,25 @@ fn failure(activity: &Activity) -> Option<LaunchFailure> {
         texts.into_iter().flatten().any(|text| NO_CAPACITY.iter().any(|say| text.contains(say)));
     let at = timestamp(activity.end_time().or(activity.start_time())?)?;
     Some(LaunchFailure { at, insufficient_capacity })
+}
+
+/// Every instance that a change launched or terminated names it.
+fn changes(activities: &[Activity]) -> Vec<Change> {
+    let causes = activities.iter().filter_map(|activity| activity.cause());
+    let mut changes: Vec<_> = causes.flat_map(|cause| cause.split("At ").filter_map(change)).collect();
+    changes.sort_unstable_by_key(|change| (change.at, change.from, change.to));
+    changes.dedup();
+    changes
+}
+
+/// What a sentence such as "2026-01-01T08:00:00Z a user request explicitly set group desired capacity changing the desired
+/// capacity from 2 to 4." tells.
+fn change(sentence: &str) -> Option<Change> {
+    let at = sentence.split(' ').next()?.parse().ok()?;
+    let (from, rest) = sentence.split_once(CHANGING)?.1.split_once(" to ")?;
+    let to = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    let capacity = |text: &str| text.parse().ok().map(Capacity::new);
+    Some(Change { at, from: capacity(from)?, to: capacity(to)? }).filter(|change| change.from != change.to)
 }
 
 pub(super) fn timestamp(time: &DateTime) -> Option<Timestamp> {
@@ -119,6 +156,23 @@ mod tests {
         assert_eq!(read(&[others("Cancelled")]).failure.unwrap().at, at(200));
         assert_eq!(recent(seen, at(3700)), seen);
         assert_eq!(recent(seen, at(3701)), None);
+    }
+
+    #[test]
+    fn a_change_of_the_desired_capacity_is_told_once_however_many_instances_name_it() {
+        let caused = |cause: &str| {
+            let activity = Activity::builder().activity_id("a").auto_scaling_group_name("g").cause(cause);
+            activity.status_code(ScalingActivityStatusCode::Successful).start_time(DateTime::from_secs(0)).build()
+        };
+        let set = "At 1970-01-01T00:01:00Z a user request explicitly set group desired capacity changing the desired \
+            capacity from 2 to 4.  At 1970-01-01T00:01:05Z an instance was started in response to a difference between \
+            desired and actual capacity, increasing the capacity from 2 to 4.";
+        let update = "At 1970-01-01T00:00:30Z a user request update of AutoScalingGroup constraints to min: 1, max: 9, \
+            desired: 2 changing the desired capacity from 1 to 2.";
+        let replaced = "At 1970-01-01T00:02:00Z an instance was taken out of service in response to a health check.";
+        let change = |second, from, to| Change { at: at(second), from: Capacity::new(from), to: Capacity::new(to) };
+        let told = read(&[caused(replaced), caused(set), caused(set), caused(update)]).changes;
+        assert_eq!(told, [change(30, 1, 2), change(60, 2, 4)]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use futures_util::stream::iter;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
-use super::activities::{self, Told};
+use super::activities::{self, Change, Told};
 use super::client;
 use super::group::{self, Described};
 use super::memory::{Answer, Look, Memory};
@@ -138,6 +138,12 @@ impl AutoScaling {
         let running = self.ask_for_refresh(name, Config::builder()).await;
         self.memory().refresh(name, &running);
         running
+    }
+
+    /// The changes of the desired capacity of a group that has been described, as far as its activities tell, oldest
+    /// first; `None` until they could be read.
+    pub fn changes(&self, name: &str) -> Option<Vec<Change>> {
+        self.memory().changes(name)
     }
 
     /// The desired capacity as it is now. There is no compare-and-set, so ask just before a change.

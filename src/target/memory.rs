@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::TargetError;
-use super::activities::{self, Told};
+use super::activities::{self, Change, Told};
 use super::group::Described;
 use super::preflight::{self, Actors};
 use crate::observation::{Group, LaunchFailure, Lifecycle};
@@ -39,6 +39,7 @@ struct Known {
     told: bool,
     activities_due: Timestamp,
     failure: Option<LaunchFailure>,
+    changes: Option<Vec<Change>>,
     /// The last look found no refresh running. Otherwise one runs or may be running.
     idle: bool,
     refresh_due: Timestamp,
@@ -68,6 +69,7 @@ impl Default for Known {
             told: false,
             activities_due: Timestamp::MIN,
             failure: None,
+            changes: None,
             idle: false,
             refresh_due: Timestamp::MIN,
             actors: None,
@@ -131,6 +133,11 @@ impl Memory {
         group
     }
 
+    /// The changes of the desired capacity that the group's activities told when they were read last; `None` before.
+    pub fn changes(&self, name: &str) -> Option<Vec<Change>> {
+        self.0.get(name)?.changes.clone()
+    }
+
     /// Forgets a group that is no more, so that a new one of that name starts afresh.
     pub fn forget(&mut self, name: &str) {
         self.0.remove(name);
@@ -156,6 +163,7 @@ impl Known {
         };
         self.told = true;
         self.failure = told.failure;
+        self.changes = Some(told.changes);
         let seen = self.in_service.get_or_insert_default();
         for (id, since) in told.in_service {
             if let Some(known) = seen.get_mut(&id) {

@@ -14,6 +14,7 @@ mod preflight;
 
 use std::time::Duration;
 
+pub use activities::Change;
 pub use asg::{AutoScaling, Survey};
 pub use error::{ErrorClass, ErrorKind, TargetError};
 pub use past::Past;

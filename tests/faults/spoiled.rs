@@ -88,7 +88,9 @@ pub fn edited(answer: Answer, edit: impl FnOnce(&mut Value)) -> Answer {
 fn points(answer: Answer, edit: impl Fn(&mut Value)) -> Answer {
     edited(answer, |body| {
         for series in body["data"]["result"].as_array_mut().into_iter().flatten() {
-            edit(&mut series["value"]);
+            if series["value"].is_array() {
+                edit(&mut series["value"]);
+            }
         }
     })
 }

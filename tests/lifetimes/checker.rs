@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use setpoint::control::{Decision, Outcome};
 use setpoint::observation::{GroupStatus, Measurement, Observation, Rivals};
-use setpoint::policy::{Capacity, Metric, MetricKind, Mode, Policy, StepLimit};
+use setpoint::policy::{Capacity, Metric, MetricKind, Mode, PerDirection, Policy, StepLimit};
 
 use crate::drawn::{bounds, number};
 
@@ -128,6 +128,7 @@ impl Checker {
             group.pending > Capacity::ZERO || group.warm < group.desired,
             "no scale-in while capacity is on its way",
         )?;
+        unless(change.seen.unrecorded, "no scale-in while the journal can't be written")?;
         unless(group.refreshing, "no scale-in during an instance refresh")?;
         unless(group.suspended.terminate, "no scale-in while Terminate is suspended")?;
         unless(group.healthy < group.in_service, "no scale-in while an instance is unhealthy")?;
@@ -187,7 +188,8 @@ fn may_act(change: &Change, inward: bool) -> bool {
         Rivals::Operator => false,
         Rivals::Unknown | Rivals::ScalingPolicy | Rivals::ScheduledAction => change.policy.takeover,
     };
-    mode && free
+    let PerDirection { out, inward: inwards } = change.seen.paused;
+    mode && free && !(if inward { inwards } else { out })
 }
 
 impl Change<'_> {

@@ -20,7 +20,7 @@ use fleet::Fleet;
 use jiff::Timestamp;
 use setpoint::control::{ControllerState, Decision, Evaluation, Outcome, Rejection, Subject, evaluate, settle};
 use setpoint::observation::{Observation, Override};
-use setpoint::policy::{Capacity, Controller, Metric, MetricKind, Mode, Policy, StepLimit};
+use setpoint::policy::{Capacity, Controller, Metric, MetricKind, Mode, PerDirection, Policy, StepLimit};
 
 const YEAR: u64 = 365 * 86_400;
 /// Steps of one life, more or less.
@@ -38,6 +38,8 @@ struct Life {
     fleet: Fleet,
     checker: Checker,
     ordered: Option<Override>,
+    paused: PerDirection<bool>,
+    unrecorded: bool,
     interval: i64,
     /// The true second, and by how much the clock is behind it.
     second: i64,
@@ -66,6 +68,8 @@ impl Life {
             state: ControllerState::default(),
             checker: Checker::default(),
             ordered: None,
+            paused: PerDirection::default(),
+            unrecorded: false,
             interval: i64::from(interval),
             second: i64::from(rng.below(86_400)),
             behind: 0,
@@ -131,6 +135,9 @@ impl Life {
                 let mode = rng.pick(&[Mode::Observe, Mode::Paused, Mode::ScaleOutOnly, Mode::Active, Mode::Active]);
                 self.change_policy(Policy { mode, ..self.policy.clone() });
             }
+            10..12 => self.paused = PerDirection { out: rng.chance(0.5), inward: rng.chance(0.5) },
+            12..14 => self.paused = PerDirection::default(),
+            14..16 => self.unrecorded = !self.unrecorded,
             _ => {}
         }
     }
@@ -142,7 +149,7 @@ impl Life {
 
     fn calm_down(&mut self) {
         self.fleet.calm_down(&mut self.rng);
-        self.ordered = None;
+        (self.ordered, self.paused, self.unrecorded) = (None, PerDirection::default(), false);
         if self.policy.mode != Mode::Active {
             self.change_policy(Policy { mode: Mode::Active, ..self.policy.clone() });
         }
@@ -176,6 +183,8 @@ impl Life {
             measurements: measured.collect(),
             group: self.fleet.described(self.second),
             ordered: self.ordered,
+            paused: self.paused,
+            unrecorded: self.unrecorded,
         }
     }
 

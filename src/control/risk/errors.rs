@@ -1,5 +1,8 @@
 //! How far demand has exceeded a prediction: a histogram that forgets, and its quantiles.
 
+use serde::{Deserialize, Serialize};
+
+use crate::control::array;
 use crate::policy::Capacity;
 
 /// Classes of relative error. The first holds predictions that were enough.
@@ -9,8 +12,9 @@ const CLASSES: usize = 128;
 const LARGEST: f64 = 10.0;
 
 /// Relative errors `demand / predicted - 1`, in classes of equal width of their logarithm.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Errors {
+    #[serde(with = "array")]
     classes: [f32; CLASSES],
     total: f64,
 }

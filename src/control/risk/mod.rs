@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use self::errors::Errors;
 use self::past::Past;
@@ -53,9 +54,10 @@ const WORTH_A_CHANGE: f64 = 0.97;
 const LOW: f64 = 0.15;
 /// Fewer samples than this make no population of their own.
 const POPULATION: f64 = 300.0;
-/// How fast the accepted share follows what was realised, and how far.
+/// How fast the accepted share follows what was realised, and how far. At much less than the share that is accepted, the
+/// quantile would rest on a single crowd of the day, and every crowd that nobody could foretell would buy it for hours.
 const ADAPTATION: f64 = 0.002;
-const ADAPTED: (f64, f64) = (0.1, 3.0);
+const ADAPTED: (f64, f64) = (0.4, 3.0);
 /// A scale-out must be needed at this many times the accepted share, so that noise buys nothing.
 const LOOSER: f64 = 5.0;
 /// Stands for a prediction of nothing, so that an error relative to it exists.
@@ -99,15 +101,18 @@ pub(super) struct Need {
 }
 
 /// The day's memory of one metric.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct RiskMemory {
     sampled: Timestamp,
     samples: u32,
+    /// How many of them had a season to go by.
+    seasonal: u32,
     past: Past,
     highest: Highest<f64>,
     candidates: Box<[Candidate; CANDIDATES]>,
     /// What each candidate foretold, oldest first; as far back as one lead.
     foretold: VecDeque<Foretold>,
+    #[serde(deserialize_with = "candidate")]
     chosen: usize,
     /// The share of time that is aimed at, so that the accepted one comes out.
     aim: f64,
@@ -115,24 +120,22 @@ pub(super) struct RiskMemory {
     first: f64,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Foretold {
     at: Timestamp,
     values: [f32; CANDIDATES],
     low: [bool; CANDIDATES],
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Candidate {
     held: Highest<f64>,
     value: f64,
     /// What the population of low predictions, and that of the others, has come to.
     populations: [Population; 2],
-    /// How often it could be judged.
-    judged: u32,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Population {
     errors: Errors,
     /// Fading sums: of the values, and of their upward moves.
@@ -141,6 +144,12 @@ struct Population {
     /// As of the last refresh.
     strict: f64,
     loose: f64,
+}
+
+/// A place in the list of candidates; the first choice where there is no such place.
+fn candidate<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let chosen = usize::deserialize(deserializer)?;
+    Ok(if chosen < CANDIDATES { chosen } else { FIRST_CHOICE })
 }
 
 impl Terms {
@@ -163,6 +172,7 @@ impl RiskMemory {
         Self {
             sampled: now,
             samples: 0,
+            seasonal: 0,
             past: Past::default(),
             highest: Highest::default(),
             candidates: Box::new(std::array::from_fn(|_| candidate())),
@@ -208,6 +218,7 @@ impl RiskMemory {
         let trend = self.past.trend(now, demand, terms.lead());
         let seasonal = self.past.seasonal(now, terms.lead(), terms.spacing());
         let season = seasonal.unwrap_or(demand);
+        self.seasonal = self.seasonal.saturating_add(u32::from(seasonal.is_some()));
         let predictions = [demand, trend, season, season.max(demand)];
         let mut foretold = Foretold { at: now, values: [0.0; CANDIDATES], low: [false; CANDIDATES] };
         for (index, candidate) in self.candidates.iter_mut().enumerate() {
@@ -218,9 +229,6 @@ impl RiskMemory {
             population.capacity += value;
             population.launched += (value - candidate.value).max(0.0);
             candidate.value = value;
-            if predictor < SEASONAL || seasonal.is_some() {
-                candidate.judged = candidate.judged.saturating_add(1);
-            }
             #[expect(clippy::cast_possible_truncation, reason = "an error is classed in steps of two percent")]
             let narrow = value as f32;
             foretold.values[index] = narrow;
@@ -242,11 +250,10 @@ impl RiskMemory {
         }
         let launch = terms.boot_time.as_secs_f64() / terms.spacing().as_secs_f64();
         let cost = |candidate: &Candidate| candidate.populations.iter().map(|p| p.cost(launch)).sum::<f64>();
-        let seasoned = |index: usize, candidate: &Candidate| {
-            index / HOLDS.len() < SEASONAL || terms.spacing().saturating_mul(candidate.judged) >= PROBATION
-        };
-        let eligible = self.candidates.iter().enumerate().filter(|(index, candidate)| seasoned(*index, candidate));
-        let cheapest = eligible.min_by(|(_, a), (_, b)| cost(a).total_cmp(&cost(b)));
+        let seasoned = terms.spacing().saturating_mul(self.seasonal) >= PROBATION;
+        let eligible = if seasoned { CANDIDATES } else { SEASONAL * HOLDS.len() };
+        let cheapest =
+            self.candidates.iter().enumerate().take(eligible).min_by(|(_, a), (_, b)| cost(a).total_cmp(&cost(b)));
         if let Some((index, candidate)) = cheapest
             && blend < 0.75
             && cost(candidate) < WORTH_A_CHANGE * cost(&self.candidates[self.chosen])
@@ -319,4 +326,73 @@ pub(super) fn need(terms: &Terms, memory: &mut Option<RiskMemory>, load: Load, n
         memory.sample(terms, demand, over && free, now);
     }
     memory.need(demand)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TERMS: Terms = Terms {
+        share: 0.01,
+        boot_time: Duration::from_mins(2),
+        warm_up: Duration::from_mins(1),
+        interval: Duration::from_secs(15),
+    };
+
+    /// What is remembered after samples of `demand` at these seconds.
+    fn taught(seconds: impl Iterator<Item = i64>, demand: impl Fn(i64) -> f64) -> RiskMemory {
+        let mut memory = None;
+        for second in seconds {
+            let load = Load { demand: demand(second), over: false, free: true, desired: Capacity::new(20) };
+            need(&TERMS, &mut memory, load, Timestamp::from_second(second).unwrap());
+        }
+        memory.unwrap()
+    }
+
+    /// Half an hour of it in every hour.
+    fn crowds(second: i64) -> f64 {
+        if second / 1800 % 2 == 1 { 60.0 } else { 10.0 }
+    }
+
+    #[test]
+    fn a_prediction_is_judged_one_lead_later() {
+        let check = |seconds: &mut dyn Iterator<Item = i64>, expected: f64| {
+            let judged = taught(seconds, |_| 10.0).candidates[0].populations[0].errors.total();
+            assert!((judged - expected).abs() < 1e-9, "{judged}, not {expected}");
+        };
+        let every = |samples| (0..samples).map(|sample| sample * 15);
+        check(&mut every(11), 0.0);
+        check(&mut every(12), 1.0);
+        check(&mut every(33), 22.0);
+        // One that is ten seconds late judges what is, and makes the next wait.
+        check(&mut every(33).map(|second| if second == 300 { 310 } else { second }), 20.0);
+        // What was foretold before a gap was for a time within it.
+        check(&mut every(20).chain([3600]), 9.0);
+    }
+
+    #[test]
+    fn a_crowd_that_comes_every_day_is_awaited() {
+        let chosen = |hours: i64| taught((0..hours * 3600).step_by(15), crowds).chosen / HOLDS.len();
+        assert!(chosen(24) < SEASONAL);
+        assert!(chosen(3 * 24) >= SEASONAL);
+    }
+
+    #[test]
+    fn errors_at_a_low_level_are_those_of_another_population() {
+        let memory = taught((0..86_400).step_by(15), |second| if second % 3600 < 1800 { 100.0 } else { 14.0 });
+        let [normal, low] = &memory.candidates[0].populations;
+        assert!((normal.errors.total() - low.errors.total()).abs() < 200.0);
+        assert!(low.strict > 5.0 && normal.strict < 0.1, "{} and {}", low.strict, normal.strict);
+    }
+
+    #[test]
+    fn the_accepted_share_follows_what_was_missed() {
+        let aim = |over| {
+            let mut memory = RiskMemory::new(TERMS.share, 0.3, Timestamp::UNIX_EPOCH);
+            (0..2_000).for_each(|_| memory.sample(&TERMS, 10.0, over, Timestamp::UNIX_EPOCH));
+            memory.aim
+        };
+        assert!((aim(true) - 0.004).abs() < 1e-9, "{}", aim(true));
+        assert!((aim(false) - 0.03).abs() < 1e-9, "{}", aim(false));
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::observation::elapsed;
 
@@ -24,8 +25,23 @@ const LEVEL: Duration = Duration::from_mins(10);
 const ALIKE: f64 = 3.0;
 
 /// Demand of the last day and a little more, in instances' worth of work at the ceiling.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<(i64, f32)>", into = "Vec<(i64, f32)>")]
 pub(super) struct Past(VecDeque<(Timestamp, f32)>);
+
+/// Thousands of times are written down as milliseconds, a third of their text.
+impl From<Past> for Vec<(i64, f32)> {
+    fn from(Past(samples): Past) -> Self {
+        samples.into_iter().map(|(at, demand)| (at.as_millisecond(), demand)).collect()
+    }
+}
+
+impl From<Vec<(i64, f32)>> for Past {
+    fn from(samples: Vec<(i64, f32)>) -> Self {
+        let sample = |(at, demand)| Some((Timestamp::from_millisecond(at).ok()?, demand));
+        Self(samples.into_iter().filter_map(sample).collect())
+    }
+}
 
 impl Past {
     /// Takes the demand at `now` in.
@@ -85,7 +101,8 @@ fn slope(points: &[(f64, f64)]) -> Option<(f64, f64)> {
         let (dx, dy) = (px - x, py - y);
         (sxx + dx * dx, sxy + dx * dy, syy + dy * dy)
     });
-    let slope = (sxx > 0.0).then(|| sxy / sxx)?;
+    // Of points at one time this is no number, and so steeper than nothing.
+    let slope = sxy / sxx;
     let residual = (syy - slope * sxy).max(0.0);
     Some((slope, (residual / (n - 2.0) / sxx).sqrt()))
 }

@@ -113,7 +113,7 @@ struct Ask {
 
 fn ask(view: &View, state: &mut ControllerState, signals: &Signals, signal: &Signal) -> Ask {
     let Some(memory) = state.metrics.get_mut(signal.index) else { return plain(view.group.desired.as_f64()) };
-    let controller = signal.metric.controller.as_ref().unwrap_or(&view.policy.controller);
+    let controller = signal.law(view.policy);
     match (controller, signal.demand) {
         (Controller::Pid(_) | Controller::Risk(_), None) => by_latency(view, memory, signals, signal, controller),
         // Bands look at the ratio alone.
@@ -199,10 +199,15 @@ fn probe(view: &View, state: &ControllerState, signal: &Signal) -> Option<Capaci
     if !saturated {
         return None;
     }
+    let rest = match signal.law(view.policy) {
+        // Its margin is a try already, and until that has come nobody can tell whether it was enough.
+        Controller::Risk(_) => view.boot_time.max(PROBE_REST),
+        Controller::Pid(_) | Controller::Step(_) => PROBE_REST,
+    };
     let last = state.last_event(Some(Direction::Out));
-    let fresh = last.is_some_and(|event| elapsed(event.at, view.now) < PROBE_REST);
+    let fresh = last.is_some_and(|event| elapsed(event.at, view.now) < rest);
     // Just started, nobody knows what was tried last; a daemon that restarts again and again must not ratchet up.
-    let fresh = fresh || state.live_for(view.now) < PROBE_REST;
+    let fresh = fresh || state.live_for(view.now) < rest;
     let desired = view.group.desired;
     if fresh { Some(desired) } else { Capacity::ceil(desired.as_f64() * PROBE) }
 }

@@ -68,6 +68,9 @@ fn guard_group(view: &View, objections: &mut Objections) {
     if pending > Capacity::ZERO {
         objections.raise(Guard::CapacityPending { pending });
     }
+    if view.seen.unrecorded {
+        objections.raise(Guard::JournalUnavailable);
+    }
     if group.refreshing {
         objections.raise(Guard::Refreshing);
     }

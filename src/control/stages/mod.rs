@@ -17,7 +17,7 @@ use super::evaluation::{Decision, Evaluation, MAX_REASONS, STAGES, Stage, StageN
 use super::reason::Reason;
 use super::state::ControllerState;
 use crate::observation::{GroupStatus, Observation};
-use crate::policy::{Capacity, DEFAULT_BOOT_TIME, Policy};
+use crate::policy::{Capacity, Policy};
 
 /// The least gap between two views of a group after which the controller counts as newly started.
 const LEAST_PATIENCE: Duration = Duration::from_mins(1);
@@ -48,11 +48,11 @@ pub fn evaluate(
         state.blind_since = None;
         return (evaluation, state);
     };
-    state.see(policy, group, now, LEAST_PATIENCE.max(policy.interval * 3));
+    let arrived = state.see(policy, group, now, LEAST_PATIENCE.max(policy.interval * 3));
     let bounds = Bounds::at(policy, group, seen.ordered, &mut state, now);
-    let boot_time = policy.boot_time.or(state.boots.typical()).unwrap_or(DEFAULT_BOOT_TIME);
+    let boot_time = state.boot_time(policy);
     evaluation.boot_time = Some(boot_time);
-    let view = View { policy, group, seen, now, bounds, boot_time };
+    let view = View { policy, group, arrived, seen, now, bounds, boot_time };
     let mut ladder = Ladder { evaluation: &mut evaluation, capacity: group.desired };
     view.descend(&mut ladder, &mut state);
     let to = ladder.capacity;
@@ -66,6 +66,8 @@ pub fn evaluate(
 struct View<'a> {
     policy: &'a Policy,
     group: &'a GroupStatus,
+    /// What has come into service since the last look.
+    arrived: Capacity,
     seen: &'a Observation,
     now: Timestamp,
     bounds: Bounds,

@@ -3,7 +3,7 @@
 use super::{Say, View};
 use crate::control::reason::Reason;
 use crate::observation::Rivals;
-use crate::policy::{Capacity, Mode};
+use crate::policy::{Capacity, Mode, PerDirection};
 
 /// Keeps the desired capacity unless the policy may act on this group.
 pub(super) fn allow(view: &View, say: &mut Say, would: Capacity) -> Capacity {
@@ -17,7 +17,10 @@ pub(super) fn allow(view: &View, say: &mut Say, would: Capacity) -> Capacity {
         Rivals::Operator => true,
         Rivals::Unknown | Rivals::ScalingPolicy | Rivals::ScheduledAction => !view.policy.takeover,
     };
+    let PerDirection { out, inward } = view.seen.paused;
+    let paused = if would > desired { out } else { inward };
     let objection = match view.policy.mode {
+        _ if paused => Some(Reason::Paused { would }),
         Mode::Observe => Some(Reason::Observing { would }),
         Mode::Paused => Some(Reason::Paused { would }),
         Mode::ScaleOutOnly if would < desired => Some(Reason::ScaleOutOnly { would }),

@@ -5,7 +5,7 @@ use arrayvec::ArrayVec;
 use super::{Say, View};
 use crate::control::reason::Reason;
 use crate::observation::Measurement;
-use crate::policy::{Capacity, MAX_METRICS, Metric, MetricKind, Policy};
+use crate::policy::{Capacity, Controller, MAX_METRICS, Metric, MetricKind, Policy};
 
 /// Below zero by no more than this share of the target counts as zero; more is no rounding.
 const ROUNDED_BELOW_ZERO: f64 = 0.001;
@@ -28,6 +28,13 @@ pub(super) struct Signal<'a> {
     pub ratio: f64,
     /// How many instances reported, where each of them does.
     pub reporting: Option<Capacity>,
+}
+
+impl<'a> Signal<'a> {
+    /// The controller that goes by it: its metric's own, else that of `policy`.
+    pub(super) fn law(&self, policy: &'a Policy) -> &'a Controller {
+        self.metric.controller.as_ref().unwrap_or(&policy.controller)
+    }
 }
 
 /// The metrics of one evaluation.
@@ -95,7 +102,9 @@ fn signal<'a>(
         MetricKind::Utilization => {
             // As many as are averaged over, be they of the group or not: their sum is the work.
             let averaged = reporting.unwrap_or(in_service).as_f64();
-            let carried = relative * (averaged - lacking(view, relative));
+            // An average over the group was measured before these had come; a report of their own was not.
+            let unseen = if reporting.is_some() { Capacity::ZERO } else { view.arrived };
+            let carried = relative * (averaged - lacking(view, relative, unseen));
             (Some(completed(carried, missing, in_service)), relative)
         }
         MetricKind::Total => {
@@ -110,11 +119,13 @@ fn signal<'a>(
 }
 
 /// What those that warm up lack of a full share, in instances. They count for less where that is the careful guess: what
-/// the fleet may lose is judged by half of what they are, what it needs by most of it.
-fn lacking(view: &View, relative: f64) -> f64 {
-    let warming = view.group.in_service.minus(view.group.serving()).as_f64();
-    let carries = if relative > 1.0 { WARMING_ABOVE } else { WARMING_BELOW };
-    warming * (1.0 - carries)
+/// the fleet may lose is judged by half of what they are, what it needs by most of it; those of them that are `unseen` in
+/// what was measured are no part of it at all.
+fn lacking(view: &View, relative: f64, unseen: Capacity) -> f64 {
+    let warming = view.group.in_service.minus(view.group.serving());
+    let seen = warming.minus(unseen);
+    let carry = if relative > 1.0 { WARMING_ABOVE } else { WARMING_BELOW };
+    warming.as_f64() - seen.as_f64() * carry
 }
 
 /// The demand of a fleet of which `missing` instances have not reported: towards more they carry nothing, towards less

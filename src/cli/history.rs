@@ -1,0 +1,132 @@
+//! `setpoint history`: what the running daemon decided and was told, or what the journal of one that is down has kept.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+use reqwest::StatusCode;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::client::{Client, Connection};
+use crate::control::Decision;
+use crate::journal::{Entry, Event, MOST_ENTRIES, Query, Reader};
+
+/// What is asked for.
+pub(super) struct Question<'a> {
+    pub policy: Option<&'a str>,
+    pub from: Option<SignedDuration>,
+    pub limit: usize,
+    pub json: bool,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    decisions: Vec<Entry>,
+}
+
+/// Asks the running daemon.
+pub(super) async fn ask(question: &Question<'_>, connection: &Connection) -> anyhow::Result<ExitCode> {
+    let client = Client::new(connection)?;
+    let mut query = vec![("limit", question.limit.to_string())];
+    query.extend(question.since(Timestamp::now())?.map(|from| ("from", from.to_string())));
+    let path = match question.policy {
+        Some(policy) => vec!["api", "v1", "policies", policy, "decisions"],
+        None => vec!["api", "v1", "decisions"],
+    };
+    let reply = client.get_part(&path, &query).await?;
+    match (reply.status, question.policy) {
+        (StatusCode::OK, _) if question.json => print(&[reply.body.trim_end()]),
+        (StatusCode::OK, _) => print(&lines(&client.parse::<Answer>(&reply.body)?.decisions)),
+        (StatusCode::NOT_FOUND, Some(policy)) if !reply.body.contains("journal") => {
+            return Err(client.unknown(policy).await);
+        }
+        _ => return Err(client.refusal(&reply)).context("there is no history"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the journal in the state directory of a daemon that is down.
+pub(super) fn read(question: &Question<'_>, directory: &Path) -> anyhow::Result<ExitCode> {
+    let from = question.since(Timestamp::now())?;
+    let query = Query { policy: question.policy.map(Into::into), from, before: None, limit: question.limit };
+    let page = Reader::page_in(directory, &query)?;
+    if question.json {
+        print(&[json!({ "decisions": page.entries, "next": page.next }).to_string().as_str()]);
+    } else {
+        print(&lines(&page.entries));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A time span such as `24h`, `7d` or `1h30m`.
+pub(super) fn span(text: &str) -> Result<SignedDuration, String> {
+    let span = text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+    span.ok().filter(SignedDuration::is_positive).ok_or_else(|| "expected a time such as 24h, 7d or 1h30m".into())
+}
+
+/// How many entries.
+pub(super) fn limit(text: &str) -> Result<usize, String> {
+    let within = |limit: &usize| (1..=MOST_ENTRIES).contains(limit);
+    text.parse().ok().filter(within).ok_or_else(|| format!("expected a number from 1 to {MOST_ENTRIES}"))
+}
+
+impl Question<'_> {
+    fn since(&self, now: Timestamp) -> anyhow::Result<Option<Timestamp>> {
+        let since = |from: SignedDuration| now.checked_sub(from).map_err(|_| anyhow!("--from is before all time"));
+        self.from.map(since).transpose()
+    }
+}
+
+/// The newest last, next to the prompt.
+fn lines(entries: &[Entry]) -> Vec<String> {
+    entries.iter().rev().map(|entry| Line(entry).to_string()).collect()
+}
+
+fn print(lines: &[impl fmt::Display]) {
+    let mut out = io::stdout().lock();
+    // Whoever reads may stop reading.
+    let _ = lines.iter().try_for_each(|line| writeln!(out, "{line}"));
+}
+
+struct Line<'a>(&'a Entry);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Entry { at, policy, event } = self.0;
+        write!(f, "{at:.0}  {policy}  ")?;
+        match event {
+            Event::Decision(made) => {
+                match made.decision {
+                    Decision::Scale { from, to } => write!(f, "{from} -> {to} ({})", made.outcome.label())?,
+                    Decision::Hold => f.write_str("hold")?,
+                }
+                write!(f, ": {}", made.because)?;
+                made.error.iter().try_for_each(|error| write!(f, "; {error}"))
+            }
+            Event::Order(order) => {
+                let author = order.author();
+                write!(f, "{} by {}: {}", order.label(), author.by, author.reason)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_a_number_with_a_unit() {
+        let check = |text, hours| assert_eq!(span(text).ok(), Some(SignedDuration::from_hours(hours)), "{text}");
+        check("24h", 24);
+        check("7d", 168);
+        check("1h60m", 2);
+        for wrong in ["", "24", "-1h", "0h", "yesterday"] {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
+    }
+}
