@@ -28,8 +28,8 @@ const INTO_WARM_POOL: &str = " into warm pool";
 /// How the descriptions of activities begin that bring an instance into service, launches aside.
 const COMING: [&str; 2] = ["Attaching an existing EC2 instance", "Moving EC2 instance out of Standby"];
 
-/// How those begin that take one out of it.
-const LEAVING: [&str; 3] = ["Terminating EC2 instance", "Detaching EC2 instance", "Moving EC2 instance to Standby"];
+/// How those begin that take one out of it. What is terminated "from warm pool" was not in it.
+const LEAVING: [&str; 3] = ["Terminating EC2 instance:", "Detaching EC2 instance", "Moving EC2 instance to Standby"];
 
 /// What the activities of a group tell of its past.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,6 +213,7 @@ mod tests {
         let launching = "Launching a new EC2 instance: i-a";
         check(&[(launching, "Failed"), (terminating, done)], &[(0, 3)]);
         check(&[("Launching a new EC2 instance into warm pool: i-a", done), (terminating, done)], &[(0, 3)]);
+        check(&[("Terminating EC2 instance from warm pool: i-a", done)], &[(0, 3)]);
         let warm = "Launching a new EC2 instance from warm pool: i-a";
         check(&[(warm, done), (terminating, done)], &[(0, 3), (110, 4), (200, 3)]);
         let (stands_by, returns) = ("Moving EC2 instance to Standby: i-a", "Moving EC2 instance out of Standby: i-a");
