@@ -100,7 +100,9 @@ fn the_examples_pass() {
         assert!(config.policies.iter().all(|policy| policy.mode == Mode::Observe), "{name} would act at once");
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples");
-    assert_eq!(folder.read_dir().unwrap().count(), EXAMPLES.len(), "every file of the folder is an example here");
+    let files = folder.read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let policies = files.filter(|file| !file.to_string_lossy().ends_with(".tests.toml"));
+    assert_eq!(policies.count(), EXAMPLES.len(), "every file of the folder is an example here");
 }
 
 #[test]

@@ -180,25 +180,26 @@ fn an_error_leaves_the_state_as_it_was() {
     assert!(alone.iter().any(|answer| answer["decision"] == "scale_in"), "something happens at all");
 }
 
-/// Those that warm up count half in a utilization's demand, so that tells how many those are.
+/// Of those that serve in a utilization's demand, those that warm up count half, and those that came since the line before
+/// not at all; so that tells how many those are.
 #[test]
 fn what_is_warm_is_derived_unless_it_is_said() {
     let mut seconds = 0;
     let steps = [
-        // Seconds since the last line, in service, stated warm, expected warm.
-        (0, 4, None, 4),
-        (15, 6, None, 4),
-        (15, 7, None, 4),
-        (44, 7, None, 4),
-        (1, 7, None, 6),
-        (15, 7, Some(5), 5),
-        (15, 7, None, 7),
-        (15, 10, None, 7),
-        (15, 8, None, 7),
-        (45, 8, None, 8),
-        (15, 5, None, 5),
+        // Seconds since the last line, in service, stated warm, expected serving, expected warm.
+        (0, 4, None, 4, 4),
+        (15, 6, None, 4, 4),
+        (15, 7, None, 6, 4),
+        (44, 7, None, 7, 4),
+        (1, 7, None, 7, 6),
+        (15, 7, Some(5), 7, 5),
+        (15, 7, None, 7, 7),
+        (15, 10, None, 7, 7),
+        (15, 8, None, 8, 7),
+        (45, 8, None, 8, 8),
+        (15, 5, None, 5, 5),
     ];
-    let lines = steps.map(|(pause, in_service, warm, _)| {
+    let lines = steps.map(|(pause, in_service, warm, ..)| {
         seconds += pause;
         let mut line = line(f64::from(seconds), 0.35);
         line["group"]["in_service"] = json!(in_service);
@@ -208,7 +209,7 @@ fn what_is_warm_is_derived_unless_it_is_said() {
     });
     for (answer, step) in driven(&quick(), &lines.join("\n")).iter().zip(steps) {
         let demand = answer["recommendations"]["cpu"]["demand"].as_f64().unwrap();
-        let carry = f64::midpoint(f64::from(step.1), f64::from(step.3));
+        let carry = f64::midpoint(f64::from(step.3), f64::from(step.4));
         assert!((demand - carry * 0.5).abs() < 1e-9, "{step:?}: {answer}");
     }
 }
@@ -315,7 +316,7 @@ fn a_peer_that_waits_for_each_answer_closes_the_loop() {
     let mut from = BufReader::new(driven.process.stdout.take().unwrap());
     let mut boots: BTreeMap<u32, u32> = BTreeMap::new();
     let (mut desired, mut serving, mut history) = (2_u32, 2_u32, Vec::new());
-    for second in (0..3600).step_by(15) {
+    for second in (0..10_800).step_by(15) {
         serving += boots.remove(&second).unwrap_or(0);
         let load = if second < 1200 { 130.0 } else { 550.0 };
         let cpu = (load / (f64::from(serving) * 100.0)).min(1.0);

@@ -23,13 +23,17 @@ struct Event {
     to: u32,
 }
 
-/// What was done within this is remembered by every policy, and so counts if a changed one looks back further.
-const LEAST_MEMORY: Duration = Duration::from_mins(1);
+/// Longer than any policy looks back.
+const A_DAY: Duration = Duration::from_hours(24);
 
 /// Its own memory of what was done and seen.
 #[derive(Default)]
 pub struct Checker {
+    /// Those of the last day.
     events: VecDeque<Event>,
+    /// How many of them, the oldest, no policy since has looked back to. A core may remember them or not: what one
+    /// memory allows is allowed.
+    over: usize,
     /// Since when the group has been described without a gap, and when it was last.
     since: Option<Timestamp>,
     seen: Option<Timestamp>,
@@ -115,9 +119,13 @@ impl Checker {
         self.seen = Some(now);
         // A rest that is over stays so, though the clock be set back or the policy changed to a longer one.
         let steps = [policy.step.out, policy.step.inward].into_iter().flatten().map(|limit| limit.per);
-        let memory = steps.chain([policy.cooldown.out, policy.cooldown.inward, LEAST_MEMORY]).max().unwrap_or_default();
-        while self.events.front().is_some_and(|event| age(event.at, now) > memory) {
+        let memory = steps.chain([policy.cooldown.out, policy.cooldown.inward]).max().unwrap_or_default();
+        while self.events.get(self.over).is_some_and(|event| age(event.at, now) > memory) {
+            self.over += 1;
+        }
+        while self.events.front().is_some_and(|event| age(event.at, now) > A_DAY) {
             self.events.pop_front();
+            self.over = self.over.saturating_sub(1);
         }
     }
 
@@ -133,13 +141,13 @@ impl Checker {
         unless(group.suspended.terminate, "no scale-in while Terminate is suspended")?;
         unless(group.healthy < group.in_service, "no scale-in while an instance is unhealthy")?;
         if let Some(limit) = policy.step.inward {
-            let base = self.before(from, limit, now);
-            unless(to < from.min(base.saturating_sub(most(limit, base))), "a scale-in stays within its step")?;
+            let beyond = |base: u32| to < from.min(base.saturating_sub(most(limit, base)));
+            unless(self.before(from, limit, now).into_iter().all(beyond), "a scale-in stays within its step")?;
         }
         if to >= from.min(max) {
             return Ok(());
         }
-        let last = self.events.back().map(|event| age(event.at, now));
+        let last = self.remembered().next().map(|event| age(event.at, now));
         unless(last.is_some_and(|age| age < policy.cooldown.inward), "no scale-in during its cooldown")?;
         let watched = self.since.map_or(Duration::ZERO, |since| age(since, now));
         unless(watched < policy.stabilization.inward, "no scale-in before a whole window was seen")?;
@@ -153,18 +161,27 @@ impl Checker {
         }
         unless(group.suspended.launch, "no scale-out while Launch is suspended")?;
         unless(group.launch_failure.is_some(), "no scale-out while launches fail")?;
-        let last = self.events.iter().rev().find(|event| event.to > event.from).map(|event| age(event.at, now));
+        let last = self.remembered().find(|event| event.to > event.from).map(|event| age(event.at, now));
         unless(last.is_some_and(|age| age < policy.cooldown.out), "no scale-out during its cooldown")?;
         let Some(limit) = policy.step.out else { return Ok(()) };
-        let base = self.before(from, limit, now);
-        unless(to > base + most(limit, base), "a scale-out stays within its step")
+        let beyond = |base: u32| to > base + most(limit, base);
+        unless(self.before(from, limit, now).into_iter().all(beyond), "a scale-out stays within its step")
     }
 
-    /// The capacity at the start of the period, as far as what we did ourselves tells.
-    fn before(&self, desired: u32, limit: StepLimit, now: Timestamp) -> u32 {
-        let net = self.events.iter().rev().take_while(|event| age(event.at, now) < limit.per);
-        let net: i64 = net.map(|event| i64::from(event.to) - i64::from(event.from)).sum();
-        u32::try_from((i64::from(desired) - net).max(0)).expect("a small fleet")
+    /// The capacity at the start of the period, as far as what we did ourselves tells: by what must be remembered, and by
+    /// all that can be.
+    fn before(&self, desired: u32, limit: StepLimit, now: Timestamp) -> [u32; 2] {
+        let before = |skipped: usize| {
+            let net = self.events.iter().skip(skipped).filter(|event| age(event.at, now) < limit.per);
+            let net: i64 = net.map(|event| i64::from(event.to) - i64::from(event.from)).sum();
+            u32::try_from((i64::from(desired) - net).max(0)).expect("a small fleet")
+        };
+        [before(self.over), before(0)]
+    }
+
+    /// What must be remembered, the newest first.
+    fn remembered(&self) -> impl Iterator<Item = &Event> {
+        self.events.iter().skip(self.over).rev()
     }
 }
 
