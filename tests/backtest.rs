@@ -1,18 +1,25 @@
 //! `setpoint backtest` on what a real Prometheus remembers of two weeks of a recorded workload.
 
+mod server;
 mod support;
 
 use std::fmt::Write;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
+use server::{Act, Server, http};
+use setpoint::clock::Clock;
 use setpoint::config;
+use setpoint::policy::Capacity;
 use setpoint::simulation::contest::{Contestant, Course};
+use setpoint::simulation::group::GroupSettings;
 use setpoint::simulation::scenario::{Level, Origin, Scenario, Terms};
 use setpoint::simulation::trace::Trace;
+use setpoint::simulation::{Workload, World, WorldServer};
 use support::Prometheus;
 
 /// When the two weeks begin: a Monday at midnight.
@@ -72,6 +79,7 @@ fn samples(course: &Course) -> String {
 
 fn setpoint(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_setpoint"));
+    command.envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]);
     command.args(arguments).args(["--config", "setpoint.toml", "--policy", "web"]).current_dir(folder);
     command.output().expect("setpoint runs")
 }
@@ -137,4 +145,98 @@ fn what_can_not_be_replayed_says_why() {
     let earlier = ["--from", "2026-02-01T00:00:00Z", "--to", "2026-02-02T00:00:00Z"];
     check(&earlier, "--capacity-query");
     check(&[&earlier[..], &["--capacity-query", "vector(3)"]].concat(), "cpu was measured at 0 of");
+}
+
+/// What a Prometheus answers to a range query where four instances are always half busy, up to now.
+fn half_busy(request: &str) -> Act {
+    let (_, form) = request.split_once("\r\n\r\n").expect("a body");
+    let field = |name: &str| {
+        let text = form.split('&').find_map(|field| field.strip_prefix(name)?.strip_prefix('=')).expect("a field");
+        text.parse::<i64>().expect("a number")
+    };
+    let value = if form.contains("query=cpu") { "0.5" } else { "4" };
+    let (step, end) = (usize::try_from(field("step")).expect("a step"), Timestamp::now().as_second().min(field("end")));
+    let values: Vec<_> = (field("start")..=end).step_by(step).map(|second| json!([second, value])).collect();
+    let series = json!([{ "metric": {}, "values": values }]);
+    let answer = json!({ "status": "success", "data": { "resultType": "matrix", "result": series } });
+    Act::Send(http(200, "", &answer.to_string()))
+}
+
+/// The second of three days.
+const SECOND_DAY: &str = "start=1772496000";
+
+const THREE_DAYS: [&str; 4] = ["--from", "2026-03-01T23:59:50Z", "--to", "2026-03-04T23:59:50Z"];
+
+fn replay_three_days(folder: &Path) -> Output {
+    let more = ["--cache", "cache", "--capacity-query", "vector(4)", "--against", "none", "--output", "json"];
+    setpoint(folder, &[&["backtest"], &THREE_DAYS[..], &more].concat())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_fails_for_a_moment_is_asked_for_again() {
+    let failures = AtomicUsize::new(2);
+    let fewer = |left: usize| left.checked_sub(1);
+    let prometheus = Server::start(move |request| {
+        let fails =
+            request.contains(SECOND_DAY) && failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok();
+        if fails { Act::Send(http(503, "", "overloaded")) } else { half_busy(request) }
+    })
+    .await;
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("setpoint.toml"), configuration(&prometheus.url)).expect("a file");
+    let report = json(&replay_three_days(folder.path()));
+    // Four instances for three days, half busy.
+    assert!((hours(&report, 1) - 288.0).abs() < 0.5, "{report:#}");
+    assert_eq!(prometheus.requests().len(), 2 * 3 + 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_is_refused_ends_the_replay_and_what_was_read_is_kept() {
+    let refusal =
+        r#"{"status":"error","errorType":"execution","error":"query processing would load too many samples"}"#;
+    let prometheus = Server::start(move |request| {
+        if request.contains(SECOND_DAY) { Act::Send(http(422, "", refusal)) } else { half_busy(request) }
+    })
+    .await;
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("setpoint.toml"), configuration(&prometheus.url)).expect("a file");
+    for requests in [2, 3] {
+        let output = replay_three_days(folder.path());
+        let said = String::from_utf8_lossy(&output.stderr);
+        let (what, why) = ("cpu can't be read from 2026-03-03T00:00:00Z on: cpu", "would load too many samples");
+        assert!(!output.status.success() && said.contains(what) && said.contains(why), "{said}");
+        // The first chunk is asked for once, the refused one by each replay, and nothing after it.
+        assert_eq!(prometheus.requests().len(), requests);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_activities_of_the_group_tell_what_a_utilization_alone_does_not() {
+    let began = Timestamp::now() - Duration::from_hours(6);
+    let group = GroupSettings {
+        name: "web-prod".to_owned(),
+        min: Capacity::new(2),
+        max: Capacity::new(10),
+        desired: Capacity::new(4),
+        boot: Duration::from_secs(150),
+    };
+    let mut world = World::new(1, began).with_fleet(group, Workload::constant(400.0));
+    world.advance(began + Duration::from_hours(3));
+    let (now, fleet) = (world.now(), world.fleet_mut("web-prod").expect("a fleet"));
+    fleet.group.set_desired(Capacity::new(8), false, now).expect("within the bounds");
+    world.advance(began + Duration::from_hours(6));
+    let aws = WorldServer::start(world, Clock::WALL).await.expect("a server");
+    let prometheus = Server::start(half_busy).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let section = format!("[aws]\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n", aws.auto_scaling_url);
+    let text = configuration(&prometheus.url).replace("boot_time = \"2m\"", "") + &section;
+    std::fs::write(folder.path().join("setpoint.toml"), text).expect("a file");
+    let span = ["backtest", "--no-cache", "--from", "5h", "--against", "none", "--output", "json"];
+    let report = json(&setpoint(folder.path(), &[&span[..], &["--activities"]].concat()));
+    // Two hours at four and three at eight, less what booted.
+    assert!((hours(&report, 1) - 32.0).abs() < 0.5, "{report:#}");
+    let text = report.to_string();
+    assert!(text.contains("in service 2m 30s after their launch, the median of 4 launches"), "{report:#}");
+    let refused = setpoint(folder.path(), &span);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("or --activities"), "{refused:?}");
 }

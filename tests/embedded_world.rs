@@ -18,6 +18,7 @@ use setpoint::simulation::activity::{InstanceRefresh, ScalingPolicy};
 use setpoint::simulation::group::{GroupSettings, TERMINATING};
 use setpoint::simulation::world::TICKET_SALE_GROUP;
 use setpoint::simulation::{AutoScalingFault, Fault, LaunchFault, PrometheusFault, Workload, World, WorldServer};
+use setpoint::target::{AutoScaling, Settings};
 
 fn start() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap()
@@ -86,6 +87,42 @@ async fn check_refused(server: &WorldServer, group: &str, desired: i32, code: &s
     let error = set(server, group, desired).await.unwrap_err();
     assert_eq!(error.code(), Some(code), "{error:?}");
     assert!(error.message().unwrap().starts_with(message), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_activities_tell_how_many_instances_there_were() {
+    let server = served(web()).await;
+    let mut seen = Vec::new();
+    for desired in [4, 7, 9, 3, 6] {
+        set(&server, "web", desired).await.unwrap();
+        for _ in 0..20 {
+            pass(&server, 13);
+            let now = server.with(|world| world.now());
+            seen.push((now, client_in_service(&server).await));
+        }
+    }
+    let aws = Settings {
+        region: Some("us-east-1".to_owned()),
+        endpoint_url: Some(server.auto_scaling_url.clone()),
+        profile: None,
+        assume_role: None,
+        timeout: Duration::from_secs(20),
+    };
+    let target = AutoScaling::connect(&aws, None, Some(Credentials::from_keys("a", "b", None))).await.unwrap();
+    let past = target.past(&"web".into(), start(), server.with(|world| world.now())).await.unwrap();
+    for (at, count) in seen {
+        assert_eq!(past.in_service(at), Some(count), "{at}");
+    }
+    assert_eq!((past.in_service(start()), past.launches()), (Some(4), 8));
+    assert_eq!(past.boot(), Some(Duration::from_mins(1)));
+}
+
+async fn client_in_service(server: &WorldServer) -> u32 {
+    let call = client(server).describe_auto_scaling_groups().auto_scaling_group_names("web");
+    let answer = call.send().await.unwrap();
+    let instances = answer.auto_scaling_groups()[0].instances();
+    let serving = instances.iter().filter(|one| one.lifecycle_state() == Some(&LifecycleState::InService));
+    u32::try_from(serving.count()).unwrap()
 }
 
 #[tokio::test]

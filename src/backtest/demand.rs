@@ -30,7 +30,7 @@ pub enum Unknowable {
     /// A utilization without the instances that it is the mean of.
     #[error(
         "a utilization tells the load only together with the number of instances; say --capacity-query, such as \
-         'count(up{{asg=\"web-prod\"}})'"
+         'count(up{{asg=\"web-prod\"}})', or --activities, which asks AWS for the group's own history"
     )]
     NoCapacity,
     /// Too little was measured.
@@ -179,7 +179,7 @@ fn enough(metric: &str, samples: &[Option<f64>]) -> Result<Vec<f64>, Unknowable>
     })
 }
 
-fn share(moments: usize, all: usize) -> String {
+pub(super) fn share(moments: usize, all: usize) -> String {
     let number = |moments: usize| f64::from(u32::try_from(moments).unwrap_or(u32::MAX));
     format!("{:.2} %", 100.0 * number(moments) / number(all))
 }
@@ -192,7 +192,7 @@ mod tests {
     use crate::backtest::tests::{metric, policy};
 
     fn history(metrics: Vec<Samples>, capacity: Option<Samples>) -> History {
-        History { from: Timestamp::UNIX_EPOCH, step: Duration::from_mins(1), metrics, capacity }
+        History { from: Timestamp::UNIX_EPOCH, step: Duration::from_mins(1), metrics, capacity, launches: None }
     }
 
     fn near(measured: &[f64], expected: &[f64]) {

@@ -18,6 +18,17 @@ pub struct History {
     pub metrics: Vec<Samples>,
     /// Instances in service, where that is known.
     pub capacity: Option<Samples>,
+    /// How long launches took, where that is known.
+    pub launches: Option<Launches>,
+}
+
+/// How long launches took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Launches {
+    /// Launch to in service, the median.
+    pub boot: Duration,
+    /// Of so many.
+    pub count: usize,
 }
 
 impl History {

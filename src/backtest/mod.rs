@@ -13,7 +13,7 @@ pub mod history;
 pub mod replay;
 
 pub use demand::Unknowable;
-pub use history::{History, Samples};
+pub use history::{History, Launches, Samples};
 pub use replay::{Question, replay};
 
 #[cfg(test)]

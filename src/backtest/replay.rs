@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::demand::{Load, USUAL_LOAD, Unknowable, load};
-use super::history::{History, bridged};
+use super::demand::{Load, USUAL_LOAD, Unknowable, load, share};
+use super::history::{History, Launches, bridged};
 use crate::observation::elapsed;
 use crate::policy::{Capacity, Metric, MetricKind, Policy};
 use crate::report::{Report, Run, Targets};
@@ -21,7 +21,7 @@ const HOUR: f64 = 3600.0;
 pub struct Question {
     /// Whom to compare with.
     pub peers: Vec<Peer>,
-    /// Launch to in service; `None`: what the policy says, else two minutes.
+    /// Launch to in service; `None`: what the policy says, else what launches took, else two minutes.
     pub boot: Option<Duration>,
     /// What an instance costs an hour, in any currency.
     pub price: Option<f64>,
@@ -46,20 +46,25 @@ pub enum ReplayError {
 /// The load can't be told from what was measured.
 pub fn replay(policy: &Policy, history: &History, question: &Question) -> Result<Report, ReplayError> {
     let load = load(policy, history)?;
-    let terms = Terms { boot: question.boot, instance_rate: None, level: Level::AsRecorded, duration: None, seed: 0 };
+    let launched = history.launches.map(|launches| launches.boot);
+    let boot = question.boot.or(policy.boot_time).or(launched);
+    let terms = Terms { boot, instance_rate: None, level: Level::AsRecorded, duration: None, seed: 0 };
     let scenario = Scenario::new(policy, terms)?;
     let arena = Arena::new(settings(policy, &load, history, &scenario), demand(&load.busy, history, &scenario));
     let happened = history.capacity.as_deref().and_then(|capacity| what_happened(&arena, &bridged(capacity)?, history));
     let ours = settled(&arena, &Contestant::Policy(Box::new(scenario.policy.clone())), question.drawn);
-    let (half, boot) = at_half_the_boot_time(&scenario, &arena);
+    let quicker = Quicker::new(&scenario, &arena);
     let mut notes = scenario.notes.clone();
+    notes.extend(history.launches.map(launches));
     notes.extend(load.notes.iter().cloned());
     notes.push(
-        "How long requests took is computed from the load, as on the plant above; what was measured of it is not used."
+        "How long requests took is computed from the load, as on the plant above, for what happened too; the table does \
+         not use what was measured of it."
             .to_owned(),
     );
-    let findings =
-        findings(&Compared { happened: happened.as_ref(), ours: &ours, half: &half, boot }, &arena, question);
+    let compared = Compared { happened: happened.as_ref(), ours: &ours, quicker: &quicker };
+    let mut findings = findings(&compared, &arena, question);
+    findings.extend(measured(policy, history));
     let peers = question.peers.iter().map(|peer| Contestant::Peer { peer: *peer, target: scenario.peer_target });
     let peers: Vec<Course> = peers.map(|peer| settled(&arena, &peer, question.drawn)).collect();
     let run = Run {
@@ -68,7 +73,7 @@ pub fn replay(policy: &Policy, history: &History, question: &Question) -> Result
         start: history.from,
         optimum_hours: arena.optimum() / HOUR,
         targets: Targets { utilization: target(policy), p99: arena.settings().service.objective },
-        courses: [Some(ours), happened, Some(half)].into_iter().flatten().chain(peers).collect(),
+        courses: [Some(ours), happened, Some(quicker.told)].into_iter().flatten().chain(peers).collect(),
         doubts: load.doubts,
     };
     Ok(Report { title: format!("{}, replayed on its own history", policy.name), notes, runs: vec![run] })
@@ -137,20 +142,51 @@ fn settled(arena: &Arena, contestant: &Contestant, drawn: bool) -> Course {
     }
 }
 
-/// The policy where instances boot in half the time, and knows it.
-fn at_half_the_boot_time(scenario: &Scenario, arena: &Arena) -> (Course, Duration) {
-    let boot = match arena.settings().boot {
-        Boot::Constant(boot) | Boot::LogNormal { median: boot, .. } => boot / 2,
-    };
-    let policy = Policy { boot_time: Some(boot), ..scenario.policy.clone() };
-    let settings = Settings { boot: Boot::Constant(boot), ..arena.settings().clone() };
-    let quicker = Arena::new(settings, arena.demand().clone());
-    let course = quicker.watch(&Contestant::Policy(Box::new(policy)));
-    // Beside the others, it is measured against the same optimum.
-    let relative_cost = course.score.instance_hours * HOUR / arena.optimum();
-    let score = Score { relative_cost, ..course.score };
-    let name = format!("{}, boots in {}", scenario.policy.name, text(boot));
-    (Course { name, score, ..course }, boot)
+/// The policy where instances boot in half the time.
+struct Quicker {
+    boot: Duration,
+    /// It knows of it.
+    told: Course,
+    /// Its settings are what they are.
+    untold: Course,
+}
+
+impl Quicker {
+    fn new(scenario: &Scenario, arena: &Arena) -> Self {
+        let boot = match arena.settings().boot {
+            Boot::Constant(boot) | Boot::LogNormal { median: boot, .. } => boot / 2,
+        };
+        let settings = Settings { boot: Boot::Constant(boot), ..arena.settings().clone() };
+        let quicker = Arena::new(settings, arena.demand().clone());
+        let course = |policy| {
+            let course = quicker.watch(&Contestant::Policy(Box::new(policy)));
+            // Beside the others, it is measured against the same optimum.
+            let relative_cost = course.score.instance_hours * HOUR / arena.optimum();
+            let score = Score { relative_cost, ..course.score };
+            Course { name: format!("{}, boots in {}", scenario.policy.name, text(boot)), score, ..course }
+        };
+        let told = course(Policy { boot_time: Some(boot), ..scenario.policy.clone() });
+        Self { boot, told, untold: course(scenario.policy.clone()) }
+    }
+}
+
+fn launches(Launches { boot, count }: Launches) -> String {
+    let boot = text(Duration::from_secs(boot.as_secs()));
+    format!(
+        "Instances were in service {boot} after their launch, the median of {count} launches; --boot {boot} replays that."
+    )
+}
+
+/// How often each metric was over its target, by its own samples.
+fn measured(policy: &Policy, history: &History) -> Option<String> {
+    let over = policy.metrics.iter().zip(&history.metrics).filter_map(|(metric, samples)| {
+        let known = samples.iter().flatten().count();
+        let over = samples.iter().flatten().filter(|value| **value > metric.target).count();
+        let Metric { name, target, .. } = metric;
+        (known > 0).then(|| format!("{name} was over its target of {target} for {} of the time", share(over, known)))
+    });
+    let over = over.collect::<Vec<_>>().join(", ");
+    (!over.is_empty()).then(|| format!("As it was measured, {over}."))
 }
 
 fn target(policy: &Policy) -> Option<f64> {
@@ -161,13 +197,12 @@ fn target(policy: &Policy) -> Option<f64> {
 struct Compared<'a> {
     happened: Option<&'a Course>,
     ours: &'a Course,
-    half: &'a Course,
-    boot: Duration,
+    quicker: &'a Quicker,
 }
 
 /// What the owner wants to know, in whole sentences.
 fn findings(compared: &Compared, arena: &Arena, question: &Question) -> Vec<String> {
-    let Compared { happened, ours, half, boot } = compared;
+    let Compared { happened, ours, quicker } = compared;
     let minutes = |course: &Course| arena.demand().seconds() / 60.0 * course.score.over_objective / 100.0;
     let objective = 1000.0 * arena.settings().service.objective;
     let line = |course: &Course| {
@@ -176,25 +211,39 @@ fn findings(compared: &Compared, arena: &Arena, question: &Question) -> Vec<Stri
             question.price.map_or_else(String::new, |price| format!(" ({:.2} at the price given)", hours * price));
         format!("{hours:.1} instance-hours{money} and {:.0} minutes over {objective:.0} ms", minutes(course))
     };
+    let less = |course: &Course| {
+        let saved = ours.score.instance_hours - course.score.instance_hours;
+        let money = question.price.map_or_else(String::new, |price| format!(" ({:.2})", (saved * price).abs()));
+        let hours = format!("{:.1} instance-hours{money} {}", saved.abs(), less_or_more(saved));
+        let spared = minutes(ours) - minutes(course);
+        format!("{hours} and {:.0} minutes {}", spared.abs(), less_or_more(spared))
+    };
     let name = &ours.name;
-    let mut findings = vec![match happened {
+    let compared = match happened {
         Some(happened) => format!("What happened took {}; {name} would have taken {}.", line(happened), line(ours)),
         None => format!(
             "{name} would have taken {}. What happened is not known, as nothing tells the number of instances; \
-             --capacity-query does.",
+             --capacity-query or --activities does.",
             line(ours)
         ),
-    }];
-    let saved = ours.score.instance_hours - half.score.instance_hours;
-    let spared = minutes(ours) - minutes(half);
-    let money = question.price.map_or_else(String::new, |price| format!(", {:.2} at the price given,", saved * price));
-    findings.push(format!(
-        "With instances that boot in {} (a warm pool, a faster image) {name} would have taken {}: {saved:.1} \
-         instance-hours{money} and {spared:.0} minutes less.",
+    };
+    let Quicker { boot, told, untold } = quicker;
+    let quick = format!(
+        "With instances that boot in {} (a warm pool, a faster image) {name} would have taken {}: {}. {}",
         text(*boot),
-        line(half)
-    ));
-    findings
+        line(told),
+        less(told),
+        if told.score == untold.score {
+            "It makes no difference whether its boot_time says so.".to_owned()
+        } else {
+            format!("With its boot_time left as it is, {}.", less(untold))
+        }
+    );
+    vec![compared, quick]
+}
+
+fn less_or_more(saved: f64) -> &'static str {
+    if saved < 0.0 { "more" } else { "less" }
 }
 
 #[cfg(test)]
@@ -203,6 +252,7 @@ mod tests {
 
     use super::*;
     use crate::backtest::tests::{metric, policy};
+    use crate::policy::{Controller, Gains};
 
     fn cpu() -> Policy {
         policy(vec![metric("cpu", MetricKind::Utilization, 0.7)])
@@ -218,6 +268,7 @@ mod tests {
             step: Duration::from_secs(15),
             metrics: vec![(0..1440).map(|place| Some(busy(place) / size(place))).collect()],
             capacity: Some((0..1440).map(|place| Some(size(place))).collect()),
+            launches: None,
         }
     }
 
@@ -253,7 +304,39 @@ mod tests {
             findings[0].starts_with("What happened took 61.9 instance-hours (30.97 at the price given)"),
             "{findings:?}"
         );
-        assert!(findings[1].contains("boot in 1m") && findings[1].contains("minutes less"), "{findings:?}");
+        let half = &findings[1];
+        assert!(half.contains("boot in 1m") && half.contains("minutes less"), "{findings:?}");
+        assert!(half.contains("With its boot_time left as it is, "), "{findings:?}");
+    }
+
+    #[test]
+    fn a_policy_that_does_not_reckon_with_the_boot_time_need_not_be_told() {
+        let flat = Policy { controller: Controller::Pid(Gains { kp: 0.0, ki: 1.0, kd: Some(0.0) }), ..cpu() };
+        let half = replay(&flat, &history(), &question()).unwrap().runs[0].notes[1].clone();
+        assert!(half.ends_with("It makes no difference whether its boot_time says so."), "{half}");
+    }
+
+    #[test]
+    fn what_was_measured_is_said_beside_what_is_computed() {
+        let notes = replay(&cpu(), &history(), &question()).unwrap().runs[0].notes.clone();
+        // An hour of six at 10 of 12 instances.
+        assert_eq!(notes[2], "As it was measured, cpu was over its target of 0.7 for 16.67 % of the time.");
+    }
+
+    #[test]
+    fn what_launches_took_is_the_boot_time_where_nobody_says_one() {
+        let check = |boot_time, boot, expected: &str| {
+            let launches = Some(Launches { boot: Duration::from_mins(3), count: 7 });
+            let (policy, history) = (Policy { boot_time, ..cpu() }, History { launches, ..history() });
+            let report = replay(&policy, &history, &Question { boot, ..question() }).unwrap();
+            let said = |fragment: &str| report.notes.iter().any(|note| note.contains(fragment));
+            assert!(said(&format!("in service {expected} after their launch")), "{:?}", report.notes);
+            assert!(said("in service 3m after their launch, the median of 7 launches"), "{:?}", report.notes);
+        };
+        let minutes = |minutes| Some(Duration::from_mins(minutes));
+        check(None, None, "3m");
+        check(minutes(2), None, "2m");
+        check(minutes(2), minutes(1), "1m");
     }
 
     #[test]

@@ -14,17 +14,18 @@ use self::past::{Cache, Memory, Span};
 use super::check::EX_CONFIG;
 use super::comparison::{Against, Output, bar, deliver, peers};
 use super::stage::{duration, named, positive};
-use crate::backtest::{self, History, Question, Samples};
+use crate::backtest::{self, History, Launches, Question, Samples};
 use crate::config;
 use crate::metric::prometheus::{Past, Settings};
 use crate::policy::{Metric, MetricKind, Policy, Source};
+use crate::target::{AutoScaling, Past as Activities, Settings as Aws};
 
 pub(super) const EXAMPLE: &str = "Examples:
   The last two weeks, beside every other autoscaler:
   $ setpoint backtest -c setpoint.toml -p web --from 14d --capacity-query 'count(up{asg=\"web-prod\"})'
 
-  In money, with charts and reasons:
-  $ setpoint backtest -c setpoint.toml -p web --from 14d --instance-price 0.0725 --report web.html";
+  In money, with charts and reasons; AWS tells how many instances there were:
+  $ setpoint backtest -c setpoint.toml -p web --from 14d --activities --instance-price 0.0725 --report web.html";
 
 /// The widest step between two moments; more would hide what a controller reacts to.
 const WIDEST: Duration = Duration::from_mins(5);
@@ -47,14 +48,18 @@ pub(super) struct Options {
     /// Until when.
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = moment)]
     to: Moment,
-    /// A query for the number of instances in service at each moment. Without it, the series of a metric with
-    /// `per_instance` are counted.
+    /// A query for the number of instances in service at each moment. Without it and without --activities, the series of
+    /// a metric with `per_instance` are counted.
     #[arg(long, value_name = "PROMQL")]
     capacity_query: Option<String>,
+    /// Ask AWS for the scaling activities of the group, which it keeps for six weeks: how long instances took to boot, and
+    /// without a query how many there were.
+    #[arg(long)]
+    activities: bool,
     /// Whom to compare with, each at the policy's own target utilization.
     #[arg(long, value_name = "WHOM", value_enum, value_delimiter = ',', default_value = "all")]
     against: Vec<Against>,
-    /// Launch to in service. Without it, what the policy says, else 2m.
+    /// Launch to in service. Without it, what the policy says, else what --activities tell, else 2m.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     boot: Option<Duration>,
     /// What an instance costs an hour, in any currency.
@@ -123,7 +128,8 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Some(span) = span else { bail!("--from is not before --to, expected at least an hour between them") };
     let cache = if options.no_cache { None } else { options.cache.clone().or_else(past::usual_cache) };
     let memory = Memory::new(Past::new(&settings)?, settings.url, cache.map(Cache::new), now);
-    let history = history(&policy, &memory, span, &options).await?;
+    let activities = if options.activities { Some(activities(&policy, &config.aws, span, now).await?) } else { None };
+    let history = history(&policy, &memory, span, options.capacity_query.as_deref(), activities).await?;
     let question = Question {
         peers: peers(&options.against),
         boot: options.boot,
@@ -140,9 +146,22 @@ fn step(policy: &Policy) -> Duration {
     Duration::from_secs(policy.interval.as_secs().clamp(1, WIDEST.as_secs()))
 }
 
-async fn history(policy: &Policy, memory: &Memory, span: Span, options: &Options) -> anyhow::Result<History> {
+async fn activities(policy: &Policy, aws: &Aws, span: Span, now: Timestamp) -> anyhow::Result<Activities> {
+    let target = AutoScaling::connect(aws, policy.region.as_deref(), None).await?;
+    let past = target.past(&policy.asg, span.from(), now).await;
+    past.with_context(|| format!("the activities of {} can't be read", policy.asg))
+}
+
+async fn history(
+    policy: &Policy,
+    memory: &Memory,
+    span: Span,
+    capacity_query: Option<&str>,
+    activities: Option<Activities>,
+) -> anyhow::Result<History> {
     let queries = policy.metrics.iter().map(query).collect::<anyhow::Result<Vec<_>>>()?;
-    let capacity = options.capacity_query.clone().or_else(|| policy.metrics.iter().find_map(counted));
+    let counted = || policy.metrics.iter().find_map(counted).filter(|_| activities.is_none());
+    let capacity = capacity_query.map(str::to_owned).or_else(counted);
     let progress = bar((queries.len() + usize::from(capacity.is_some())) * span.chunks().count());
     let mut metrics = Vec::new();
     for (metric, query) in policy.metrics.iter().zip(&queries) {
@@ -150,10 +169,15 @@ async fn history(policy: &Policy, memory: &Memory, span: Span, options: &Options
     }
     let capacity = match &capacity {
         Some(query) => Some(read(memory, "the number of instances", query, span, &progress).await?),
-        None => None,
+        None => activities.as_ref().map(|activities| span.moments().map(|at| in_service(activities, at)).collect()),
     };
     progress.finish_and_clear();
-    Ok(History { from: span.from(), step: span.step, metrics, capacity })
+    let launches = activities.and_then(|past| Some(Launches { boot: past.boot()?, count: past.launches() }));
+    Ok(History { from: span.from(), step: span.step, metrics, capacity, launches })
+}
+
+fn in_service(activities: &Activities, at: Timestamp) -> Option<f64> {
+    activities.in_service(at).map(f64::from)
 }
 
 async fn read(memory: &Memory, what: &str, query: &str, span: Span, bar: &ProgressBar) -> anyhow::Result<Samples> {

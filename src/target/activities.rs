@@ -16,7 +16,7 @@ use crate::policy::Capacity;
 const FAILURE_COUNTS_FOR: Duration = Duration::from_hours(1);
 
 /// How the description of every launch begins.
-const LAUNCHING: &str = "Launching a new EC2 instance";
+pub(super) const LAUNCHING: &str = "Launching a new EC2 instance";
 
 /// How AWS says, in codes and in prose, that it has no capacity of that type. A quota of the account, such as
 /// `VcpuLimitExceeded` or `MaxSpotInstanceCountExceeded`, is another matter: waiting does not lift it.
@@ -115,7 +115,7 @@ fn change(sentence: &str) -> Option<Change> {
     Some(Change { at, from: capacity(from)?, to: capacity(to)? }).filter(|change| change.from != change.to)
 }
 
-fn timestamp(time: &DateTime) -> Option<Timestamp> {
+pub(super) fn timestamp(time: &DateTime) -> Option<Timestamp> {
     Timestamp::from_second(time.secs()).ok()
 }
 

@@ -46,8 +46,8 @@ const MAX_LOOKS: usize = 32;
 /// The longest that a look may take, its wait for others included. What is late is not known, and the next survey's turn.
 const LOOKING: Duration = Duration::from_secs(2);
 
-const DESCRIBE: &str = "DescribeAutoScalingGroups";
-const ACTIVITIES: &str = "DescribeScalingActivities";
+pub(super) const DESCRIBE: &str = "DescribeAutoScalingGroups";
+pub(super) const ACTIVITIES: &str = "DescribeScalingActivities";
 const REFRESHES: &str = "DescribeInstanceRefreshes";
 const SET: &str = "SetDesiredCapacity";
 

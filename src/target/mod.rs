@@ -9,6 +9,7 @@ mod client;
 mod error;
 mod group;
 mod memory;
+mod past;
 mod preflight;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub use activities::Change;
 pub use asg::{AutoScaling, Survey};
 pub use error::{ErrorClass, ErrorKind, TargetError};
+pub use past::Past;
 
 /// How to reach the Auto Scaling API.
 #[derive(Clone, Debug, PartialEq, Eq)]

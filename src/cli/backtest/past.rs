@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backtest::Samples;
 use crate::metric::prometheus::{MOST_POINTS, Moments, Past};
-use crate::observation::elapsed;
+use crate::observation::{Failure, Measurement, elapsed};
 
 /// Moments of one chunk: a day at 15 s.
 const CHUNK: usize = 5760;
@@ -21,8 +21,8 @@ const _: () = assert!(CHUNK <= MOST_POINTS, "a chunk is one request");
 /// What is younger may still change: late samples, and series whose end is not known yet.
 const SETTLED: Duration = Duration::from_mins(10);
 
-/// How often a chunk is asked for.
-const ATTEMPTS: usize = 3;
+/// The pauses before a chunk is asked for again, where another attempt may help.
+const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
 /// Fewer moments than this are no history.
 const LEAST: Duration = Duration::from_hours(1);
@@ -48,6 +48,11 @@ impl Span {
 
     pub fn from(&self) -> Timestamp {
         self.at(self.first)
+    }
+
+    /// Every moment of it.
+    pub fn moments(self) -> impl Iterator<Item = Timestamp> {
+        (self.first..=self.last).map(move |place| self.at(place))
     }
 
     fn at(&self, place: i64) -> Timestamp {
@@ -114,15 +119,22 @@ impl Memory {
     }
 
     async fn ask(&self, query: &str, chunk: Moments) -> anyhow::Result<Samples> {
-        let mut why = None;
-        for _ in 0..ATTEMPTS {
-            match self.past.read(query, chunk).await {
-                Ok(samples) => return Ok(samples),
-                Err(answer) => why = answer.detail,
+        let mut read = self.past.read(query, chunk).await;
+        for pause in PAUSES {
+            match &read {
+                Err(answer) if passing(&answer.measurement) => tokio::time::sleep(pause).await,
+                _ => break,
             }
+            read = self.past.read(query, chunk).await;
         }
-        Err(anyhow!(why.unwrap_or_else(|| "the server gave no answer".to_owned())))
+        read.map_err(|answer| anyhow!(answer.detail.unwrap_or_else(|| "the server gave no answer".to_owned())))
     }
+}
+
+/// Whether the same question may well be answered a little later.
+fn passing(measurement: &Measurement) -> bool {
+    use Failure::{Status, Timeout, Unreachable};
+    matches!(measurement, Measurement::Failed { failure: Timeout | Unreachable | Status { code: 429 | 500.. } })
 }
 
 /// What was asked.
