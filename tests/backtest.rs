@@ -116,8 +116,14 @@ fn a_replay_of_what_prometheus_remembers_agrees_with_the_simulation_of_it() {
     let happened = hours(&replayed, 1);
     assert!((happened / expected - 1.0).abs() < 0.02, "{expected} simulated, {happened} happened");
 
-    // All of it is in the cache now.
+    // All of it is in the cache now, for a search as well.
     drop(prometheus);
+    let search = ["tune", "--from", &from, "--to", &to, "--cache", "cache", "--capacity-query", "instances"];
+    let tuned = json(&setpoint(folder.path(), &[&search[..], &["--candidates", "3", "--output", "json"]].concat()));
+    assert_eq!((&tuned["workload"], &tuned["policy"]), (&"its own history".into(), &"web".into()));
+    let present = &tuned["present"];
+    let present = ["training", "held_out"].map(|part| present[part]["instance_hours"].as_f64().expect("a number"));
+    assert!((present.iter().sum::<f64>() / found - 1.0).abs() < 0.01, "{present:?} of {found}");
     let again = json(&setpoint(folder.path(), &replay));
     assert_eq!(again, replayed, "another answer from the cache");
     let refused = setpoint(folder.path(), &[&span[..5], &["--no-cache"]].concat());

@@ -14,7 +14,7 @@ pub mod replay;
 
 pub use demand::Unknowable;
 pub use history::{History, Launches, Samples};
-pub use replay::{Question, replay};
+pub use replay::{Question, Reconstruction, reconstruct, replay};
 
 #[cfg(test)]
 mod tests {

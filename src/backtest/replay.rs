@@ -6,7 +6,7 @@ use super::demand::{Load, USUAL_LOAD, Unknowable, load, share};
 use super::history::{History, Launches, bridged};
 use crate::observation::elapsed;
 use crate::policy::{Capacity, Metric, MetricKind, Policy};
-use crate::report::{Report, Run, Targets};
+use crate::report::{Doubt, Report, Run, Targets};
 use crate::simulation::contest::{Arena, Contestant, Course, Deed};
 use crate::simulation::peers::Peer;
 use crate::simulation::reference::{self, Boot, STEP, Seen, Settings};
@@ -40,23 +40,46 @@ pub enum ReplayError {
     Scenario(#[from] ScenarioError),
 }
 
+/// The plant in which a policy meets the load that was.
+#[derive(Clone, Debug)]
+pub struct Reconstruction {
+    /// The policy as it decides there, what peers keep, and what was taken for granted.
+    pub scenario: Scenario,
+    /// The plant under the load.
+    pub arena: Arena,
+    /// How the load was told, and where it can't be, in whole sentences.
+    pub notes: Vec<String>,
+    /// Stretches in which the load is not known.
+    pub doubts: Vec<Doubt>,
+}
+
+/// What must have been behind the `history` of `policy`; `boot` is launch to in service, where that is known better than
+/// from the policy and its launches.
+///
+/// # Errors
+/// The load can't be told from what was measured.
+pub fn reconstruct(policy: &Policy, history: &History, boot: Option<Duration>) -> Result<Reconstruction, ReplayError> {
+    let load = load(policy, history)?;
+    let launched = history.launches.map(|launches| launches.boot);
+    let boot = boot.or(policy.boot_time).or(launched);
+    let terms = Terms { boot, instance_rate: None, level: Level::AsRecorded, duration: None, seed: 0 };
+    let scenario = Scenario::new(policy, terms)?;
+    let arena = Arena::new(settings(policy, &load, history, &scenario), demand(&load.busy, history, &scenario));
+    let notes = history.launches.map(launches).into_iter().chain(load.notes).collect();
+    Ok(Reconstruction { scenario, arena, notes, doubts: load.doubts })
+}
+
 /// Replays `policy` on its `history`, beside what happened, itself at half the boot time, and others.
 ///
 /// # Errors
 /// The load can't be told from what was measured.
 pub fn replay(policy: &Policy, history: &History, question: &Question) -> Result<Report, ReplayError> {
-    let load = load(policy, history)?;
-    let launched = history.launches.map(|launches| launches.boot);
-    let boot = question.boot.or(policy.boot_time).or(launched);
-    let terms = Terms { boot, instance_rate: None, level: Level::AsRecorded, duration: None, seed: 0 };
-    let scenario = Scenario::new(policy, terms)?;
-    let arena = Arena::new(settings(policy, &load, history, &scenario), demand(&load.busy, history, &scenario));
+    let Reconstruction { scenario, arena, notes: told, doubts } = reconstruct(policy, history, question.boot)?;
     let happened = history.capacity.as_deref().and_then(|capacity| what_happened(&arena, &bridged(capacity)?, history));
     let ours = settled(&arena, &Contestant::Policy(Box::new(scenario.policy.clone())), question.drawn);
     let quicker = Quicker::new(&scenario, &arena);
     let mut notes = scenario.notes.clone();
-    notes.extend(history.launches.map(launches));
-    notes.extend(load.notes.iter().cloned());
+    notes.extend(told);
     notes.push(
         "How long requests took is computed from the load, as on the plant above, for what happened too; the table does \
          not use what was measured of it."
@@ -74,7 +97,7 @@ pub fn replay(policy: &Policy, history: &History, question: &Question) -> Result
         optimum_hours: arena.optimum() / HOUR,
         targets: Targets { utilization: target(policy), p99: arena.settings().service.objective },
         courses: [Some(ours), happened, Some(quicker.told)].into_iter().flatten().chain(peers).collect(),
-        doubts: load.doubts,
+        doubts,
     };
     Ok(Report { title: format!("{}, replayed on its own history", policy.name), notes, runs: vec![run] })
 }

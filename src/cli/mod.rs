@@ -11,6 +11,7 @@ mod history;
 mod iam_policy;
 mod order;
 mod pages;
+mod remembered;
 mod run;
 mod simulate;
 mod stage;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config;
+use crate::config::{self, Config};
 use crate::policy::Policy;
 use crate::simulation::scenario::{Level, Terms};
 
@@ -18,7 +18,7 @@ pub(super) struct Stage {
     policy: String,
     /// Launch to in service. Without it, what the policy says, else 2m.
     #[arg(long, value_name = "TIME", value_parser = duration)]
-    boot: Option<Duration>,
+    pub boot: Option<Duration>,
     /// Requests per second that one instance bears at full load, which also makes `total` metrics count requests per
     /// second. Without it, 200 for an objective of 500 ms, and a `total` is at its target when instances are 70 % busy.
     #[arg(long, value_name = "RATE", value_parser = positive)]
@@ -38,9 +38,15 @@ pub(super) struct Stage {
 impl Stage {
     /// The policy of the configuration, or what is wrong.
     pub fn policy(&self) -> Result<Policy, String> {
+        self.load().map(|(_, policy)| policy)
+    }
+
+    /// The configuration and the policy, or what is wrong.
+    pub fn load(&self) -> Result<(Config, Policy), String> {
         let Self { config: file, policy: name, .. } = self;
-        let policies = config::load(file, config::environment()).map_err(|findings| findings.to_string())?.policies;
-        named(policies, file, name)
+        let config = config::load(file, config::environment()).map_err(|findings| findings.to_string())?;
+        let policy = named(config.policies.clone(), file, name)?;
+        Ok((config, policy))
     }
 
     /// What the policy does not tell, watched for `duration`.

@@ -18,14 +18,18 @@ use serde_json::{Value, json};
 
 use self::lines::Lines;
 use super::check::EX_CONFIG;
+use super::remembered::Remembered;
 use super::stage::{self, Stage};
 use super::workload::{self, Workload};
+use crate::backtest::{History, Reconstruction, reconstruct};
 use crate::policy::Policy;
 use crate::report::{self, Report, Run, Targets};
 use crate::simulation::contest::{Arena, Contestant, Course};
 use crate::simulation::generator::Generator;
+use crate::simulation::reference::Settings;
 use crate::simulation::scenario::{Origin, Scenario};
 use crate::simulation::score::Score;
+use crate::simulation::trace::Demand;
 use crate::tuning::{self, Advice, Judgement, Progress, TRAINING, Task, Verdict, tune};
 
 pub(super) const EXAMPLE: &str = "Examples:
@@ -33,7 +37,10 @@ pub(super) const EXAMPLE: &str = "Examples:
   $ setpoint tune --config setpoint.toml --policy web --workload diurnal --slo 1%
 
   On what was recorded, thoroughly, with charts of before and after:
-  $ setpoint tune -c setpoint.toml -p web -w march.csv --candidates 1000 --report tuned.html";
+  $ setpoint tune -c setpoint.toml -p web -w march.csv --candidates 1000 --report tuned.html
+
+  On what Prometheus remembers of the policy:
+  $ setpoint tune -c setpoint.toml -p web --from 28d --capacity-query 'count(up{asg=\"web-prod\"})'";
 
 /// How much of a generated workload, where nothing else is said.
 const FORTNIGHT: Duration = Duration::from_hours(14 * 24);
@@ -43,12 +50,15 @@ const FORTNIGHT: Duration = Duration::from_hours(14 * 24);
 pub(super) struct Options {
     #[command(flatten)]
     stage: Stage,
-    /// A workload by name (diurnal, spikes, …), or a CSV file with the header `seconds,requests_per_second`.
-    #[arg(long, short, value_name = "NAME|FILE.csv")]
-    workload: String,
+    /// A workload by name (diurnal, spikes, …), or a CSV file with the header `seconds,requests_per_second`; or --from, for
+    /// what Prometheus remembers.
+    #[arg(long, short, value_name = "NAME|FILE.csv", required_unless_present = "from", conflicts_with = "from")]
+    workload: Option<String>,
+    #[command(flatten)]
+    memory: Remembered,
     /// How much of the workload. Without it, all of a file, two weeks of a generated workload, and 22.5 minutes of
     /// `ticket-sale`.
-    #[arg(long, value_name = "TIME", value_parser = stage::duration)]
+    #[arg(long, value_name = "TIME", value_parser = stage::duration, conflicts_with = "from")]
     duration: Option<Duration>,
     /// The share of time that the 99th percentile of the response time may be over its objective.
     #[arg(long, value_name = "PERCENT", default_value = "1%", value_parser = percent)]
@@ -73,16 +83,19 @@ fn percent(text: &str) -> Result<f64, String> {
 
 /// Searches, and prints what it found. Ends with 1 where nothing that was tried keeps the objective.
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let policy = match options.stage.policy() {
-        Ok(policy) => policy,
+    let (config, policy) = match options.stage.load() {
+        Ok(loaded) => loaded,
         Err(problem) => {
             eprintln!("{problem}");
             return Ok(ExitCode::from(EX_CONFIG));
         }
     };
-    let subject = subject(&policy, options)?;
     let stop = Arc::new(AtomicBool::new(false));
     let runtime = super::runtime()?;
+    let subject = match &options.workload {
+        Some(workload) => on_workload(&policy, workload, options)?,
+        None => on_history(&policy, &runtime.block_on(options.memory.history(&config, &policy, FORTNIGHT))?, options)?,
+    };
     let interrupted = stop.clone();
     // Without a handler Ctrl-C ends the process, which loses nothing but the advice.
     runtime.spawn(async move {
@@ -114,10 +127,19 @@ struct Subject {
     notes: Vec<String>,
 }
 
-fn subject(policy: &Policy, options: &Options) -> anyhow::Result<Subject> {
-    let mut workloads = workload::all(std::slice::from_ref(&options.workload))?;
+/// The policy on what was measured.
+fn on_history(policy: &Policy, history: &History, options: &Options) -> anyhow::Result<Subject> {
+    let Reconstruction { scenario, arena, notes: told, .. } = reconstruct(policy, history, options.stage.boot)?;
+    let notes = scenario.notes.into_iter().chain(told).collect();
+    let (settings, demand) = (arena.settings().clone(), arena.demand().clone());
+    let workload = "its own history".to_owned();
+    Ok(Subject { workload, policy: scenario.policy, task: options.task(settings, demand)?, notes })
+}
+
+fn on_workload(policy: &Policy, workload: &str, options: &Options) -> anyhow::Result<Subject> {
+    let mut workloads = workload::all(&[workload.to_owned()])?;
     let Some(Workload { name, origin }) = workloads.pop().filter(|_| workloads.is_empty()) else {
-        bail!("{} holds several workloads, expected one; a setting is tuned on one at a time", options.workload);
+        bail!("{workload} holds several workloads, expected one; a setting is tuned on one at a time");
     };
     let usual = match origin {
         Origin::Recorded(_) | Origin::Generated(Generator::TicketSale) => None,
@@ -126,12 +148,18 @@ fn subject(policy: &Policy, options: &Options) -> anyhow::Result<Subject> {
     let scenario = Scenario::new(policy, options.stage.terms(options.duration.or(usual)))?;
     let bout = scenario.bout(&origin, &[]).with_context(|| format!("{name} can't be simulated"))?;
     let (settings, demand) = (bout.arena.settings().clone(), bout.arena.demand().clone());
-    let candidates = usize::try_from(options.candidates)?;
-    let task = Task { settings, demand, slo: options.slo, candidates, seed: options.stage.seed };
+    let task = options.task(settings, demand)?;
     // The maximum may have been raised with the load.
     let policy = Policy { max: task.settings.max.max(scenario.policy.max), ..scenario.policy };
     let notes = scenario.notes.into_iter().chain(bout.notes).collect();
     Ok(Subject { workload: name, policy, task, notes })
+}
+
+impl Options {
+    fn task(&self, settings: Settings, demand: Demand) -> anyhow::Result<Task> {
+        let candidates = usize::try_from(self.candidates)?;
+        Ok(Task { settings, demand, slo: self.slo, candidates, seed: self.stage.seed })
+    }
 }
 
 /// Drawn on the standard error, and only where that is a terminal.
