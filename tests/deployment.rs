@@ -20,7 +20,9 @@ fn every_file_of_the_terraform_module_and_every_example_of_its_page_can_be_read(
         } else {
             let examples: Vec<_> = text.split("```hcl\n").skip(1).collect();
             assert_eq!(examples.len(), 3, "{}", file.display());
-            examples.iter().for_each(|example| drop(parse(example.split("```").next().expect("its end"), &file)));
+            for example in examples {
+                parse(example.split("```").next().expect("its end"), &file);
+            }
         }
     }
     assert_eq!(files, 4);
@@ -53,9 +55,8 @@ fn the_configuration_in_the_sidecars_manifest_has_no_findings() {
     let file = folder.path().join("setpoint.toml");
     let block =
         SIDECAR.split("  setpoint.toml: |\n").nth(1).and_then(|rest| rest.split("---\n").next()).expect("a block");
-    let unindented: String =
-        block.lines().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line))).collect();
-    fs::write(&file, unindented).expect("a file");
+    let lines: Vec<&str> = block.lines().map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
+    fs::write(&file, lines.join("\n")).expect("a file");
     setpoint(&["check", file.to_str().expect("a name in UTF-8")]);
 }
 
