@@ -2,7 +2,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test crate uses its own part of this")]
 
-mod http;
+pub mod http;
 pub mod servers;
 
 pub use servers::{Moto, Prometheus};
