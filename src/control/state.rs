@@ -23,6 +23,9 @@ use crate::policy::{Capacity, DEFAULT_BOOT_TIME, MAX_METRICS, Metric, Policy};
 /// How long a scale-out gets to show in a saturated measurement before the next try, at least.
 pub(super) const PROBE_REST: Duration = Duration::from_mins(1);
 
+/// A measurement is the mean of about this long, at most.
+const LONGEST_MEAN: Duration = Duration::from_mins(1);
+
 /// A change of desired capacity that was made, or may have been.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct ScaleEvent {
@@ -161,13 +164,14 @@ impl ControllerState {
         }
     }
 
-    /// Notes that `group` of `policy` is seen now, and returns how much has come into service since the last look. After a
-    /// gap of more than `patience`, the watch begins anew.
+    /// Notes that `group` of `policy` is seen now, and returns how much has come into service since the last look, if a
+    /// measurement may not know of it yet. After a gap of more than `patience`, the watch begins anew.
     pub(super) fn see(&mut self, policy: &Policy, group: &GroupStatus, now: Timestamp, patience: Duration) -> Capacity {
         if let Some(seen) = self.seen_at.filter(|seen| now < *seen) {
             self.set_back(elapsed(now, seen));
         }
-        let unbroken = self.seen_at.is_some_and(|seen| elapsed(seen, now) <= patience);
+        let since = self.seen_at.map(|seen| elapsed(seen, now));
+        let unbroken = since.is_some_and(|since| since <= patience);
         if !unbroken || self.live_since.is_none() {
             self.live_since = Some(now);
             self.boots.look_away();
@@ -181,7 +185,8 @@ impl ControllerState {
         while self.events.front().is_some_and(|event| elapsed(event.at, now) > memory) {
             self.events.pop_front();
         }
-        arrived
+        // After longer, most of the time that a measurement is the mean of has known them.
+        if since.is_some_and(|since| since <= LONGEST_MEAN) { arrived } else { Capacity::ZERO }
     }
 
     /// How long a launch takes: given, learned or assumed.
