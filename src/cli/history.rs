@@ -107,7 +107,7 @@ impl fmt::Display for Line<'_> {
                 write!(f, ": {}", made.because)?;
                 made.error.iter().try_for_each(|error| write!(f, "; {error}"))
             }
-            Event::Order(order) => {
+            Event::Order { given: order } => {
                 let author = order.author();
                 write!(f, "{} by {}: {}", order.label(), author.by, author.reason)
             }

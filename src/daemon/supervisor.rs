@@ -182,7 +182,7 @@ impl Daemon {
         let (by, reason) = (&author.by, &author.reason);
         tracing::warn!(event = "ordered", order = what, policy, by, reason, "an operator has given an order");
         let policy = order.policy().cloned().unwrap_or_else(|| EVERY_POLICY.into());
-        let entry = Entry { at: self.clock.now(), policy, event: Event::Order(order.clone()) };
+        let entry = Entry { at: self.clock.now(), policy, event: Event::Order { given: order.clone() } };
         self.orders.send_modify(|standing| Arc::make_mut(standing).take(order));
         self.show_orders();
         let standing = Standing::clone(&self.orders.borrow());

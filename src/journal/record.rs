@@ -71,7 +71,10 @@ pub enum Event {
     /// Another decision than the one before, or another reason for it.
     Decision(Made),
     /// An operator's order.
-    Order(Order),
+    Order {
+        /// Which; apart from the entry, since both name the policy.
+        given: Order,
+    },
 }
 
 /// A decision as it was made.

@@ -122,7 +122,8 @@ fn query(policy: Option<&str>, limit: usize) -> Query {
 async fn history_comes_in_pages_newest_first() {
     let folder = folder();
     let (journal, _) = open(folder.path()).await;
-    let frozen = Entry { at: ago(25), policy: EVERY_POLICY.into(), event: Event::Order(Order::Freeze(pause())) };
+    let frozen =
+        Entry { at: ago(25), policy: EVERY_POLICY.into(), event: Event::Order { given: Order::Freeze(pause()) } };
     let entries =
         [made("web", ago(40), 1), made("web", ago(30), 1), frozen, made("api", ago(20), 1), made("web", ago(10), 1)];
     written(&journal, entries.into_iter().map(Record::Entry).collect()).await;
@@ -143,6 +144,27 @@ async fn history_comes_in_pages_newest_first() {
     assert!(matches!(Reader::page_in(folder.path(), &query(None, 9)), Err(OpenError::InUse { .. })));
     journal.close(PATIENCE).await;
     assert_eq!(Reader::page_in(folder.path(), &query(None, 9)), Ok(all), "and of a daemon that is down");
+}
+
+#[test]
+fn every_order_can_be_read_again() {
+    let (web, author): (std::sync::Arc<str>, _) = ("web".into(), pause().author);
+    let [since, until] = [ago(5), ago(1)];
+    let bounds =
+        crate::order::Override { floor: Some(Capacity::new(3)), cap: None, author: author.clone(), since, until };
+    let orders = [
+        Order::Pause { policy: web.clone(), pause: pause() },
+        Order::Resume { policy: web.clone(), author: author.clone() },
+        Order::Override { policy: web.clone(), bounds },
+        Order::Release { policy: web.clone(), author: author.clone() },
+        Order::Freeze(pause()),
+        Order::Unfreeze(author),
+    ];
+    for given in orders {
+        let entry = Entry { at: since, policy: web.clone(), event: Event::Order { given } };
+        let json = serde_json::to_string(&entry).expect("an entry can be written");
+        assert_eq!(serde_json::from_str::<Entry>(&json).ok(), Some(entry), "{json}");
+    }
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@
 //! | [`extremes`] | long series at the width of a chart, with every peak |
 //! | [`axis`] | where an axis begins, ends, and says what |
 //! | [`chart`] | series over time as SVG |
-//! | `plot` | which charts tell of a contestant
-//! | [`page`] | the HTML file |
+//! | `plot` | which charts tell of a contestant |
+//! | [`page()`] | the HTML file |
 
 use jiff::Timestamp;
 
