@@ -31,8 +31,23 @@ pub struct Snapshot {
     pub journal: JournalStatus,
     /// What operators have ordered.
     pub orders: Arc<Standing>,
+    /// What became of the messages of each `[[notification]]`, by name.
+    pub notifications: BTreeMap<Arc<str>, Delivery>,
     /// The policies, by name.
     pub policies: BTreeMap<Arc<str>, Arc<PolicyStatus>>,
+}
+
+/// What became of the messages of one `[[notification]]` since the start or its last change.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct Delivery {
+    /// Messages that arrived.
+    pub sent: u64,
+    /// Messages that were given up.
+    pub failed: u64,
+    /// Notices that gave way to newer ones, because too many waited.
+    pub dropped: u64,
+    /// What is wrong, while the last attempt failed.
+    pub error: Option<String>,
 }
 
 /// The configuration in force, and what became of the last attempt to replace it.
@@ -192,9 +207,15 @@ impl Snapshot {
     /// A daemon that has just started.
     pub fn new(file: String, now: Timestamp) -> Self {
         let configuration = Configuration { file, loaded: now, reload_error: None, reloads_refused: 0 };
-        let orders = Arc::default();
-        let journal = JournalStatus::default();
-        Self { started: now, configuration, lanes: BTreeMap::new(), journal, orders, policies: BTreeMap::new() }
+        Self {
+            started: now,
+            configuration,
+            lanes: BTreeMap::new(),
+            journal: JournalStatus::default(),
+            orders: Arc::default(),
+            notifications: BTreeMap::new(),
+            policies: BTreeMap::new(),
+        }
     }
 
     /// Whether every lane has finished a cycle lately, and the journal can be written if there should be one.
