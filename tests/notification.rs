@@ -137,8 +137,9 @@ fn is_genuine(folder: &TempDir, secret: &str, headers: &HeaderMap, body: &str) -
     let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
     let headers: Vec<(&str, &str)> = names.map(|name| (name, headers[name].to_str().expect("text"))).to_vec();
     let body = file(folder, "body", body);
+    let body = body.display();
     let program =
-        format!("{program}\nprint(is_genuine({secret:?}.encode(), dict({headers:?}), open('{}', 'rb').read()))");
+        format!("{program}\nprint(is_genuine({secret:?}.encode(), dict({headers:?}), open('{body}', 'rb').read()))");
     let output = Command::new("python3").args(["-c", &program]).output().expect("python3 runs");
     assert!(output.status.success(), "{}\n{program}", String::from_utf8_lossy(&output.stderr));
     output.stdout == b"True\n"
