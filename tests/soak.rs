@@ -238,7 +238,12 @@ fn grown(samples: &[Usage], flat: f64) -> Vec<String> {
 async fn memory_descriptors_and_threads_stay_flat() {
     let folder = tempfile::tempdir().expect("a folder");
     let world = Arc::new(world().await);
-    let mut daemon = Process::start(folder.path(), &configuration(POLICIES), &world);
+    let mut daemon = Process::start(
+        folder.path(),
+        &configuration(POLICIES),
+        &world.prometheus_url,
+        &world.auto_scaling_url,
+    );
     daemon.until_it_listens().await;
     let daemon = Arc::new(daemon);
     let (start, length) = (Instant::now(), length());

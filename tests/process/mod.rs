@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use setpoint::simulation::WorldServer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::process::{Child, Command};
@@ -33,7 +32,7 @@ pub struct Usage {
 
 impl Process {
     /// Starts the daemon; it need not have begun to listen yet.
-    pub fn start(folder: &Path, configuration: &str, world: &WorldServer) -> Self {
+    pub fn start(folder: &Path, configuration: &str, prometheus_url: &str, auto_scaling_url: &str) -> Self {
         let log = fs::File::options().create(true).append(true).open(folder.join("log")).expect("a file");
         configure(folder, configuration);
         // Which is free a moment later as well: nobody else listens on a port that the kernel has just given away.
@@ -41,8 +40,8 @@ impl Process {
         let child = Command::new(env!("CARGO_BIN_EXE_setpoint"))
             .args(["run", "--config"])
             .arg(file_in(folder))
-            .env("SETPOINT__PROMETHEUS__URL", &world.prometheus_url)
-            .env("SETPOINT__AWS__ENDPOINT_URL", &world.auto_scaling_url)
+            .env("SETPOINT__PROMETHEUS__URL", prometheus_url)
+            .env("SETPOINT__AWS__ENDPOINT_URL", auto_scaling_url)
             .env("SETPOINT__HTTP__LISTEN", address.to_string())
             .env("SETPOINT__STATE__PATH", folder.join("state"))
             .env("AWS_ACCESS_KEY_ID", "trial")
@@ -148,8 +147,8 @@ fn file_in(folder: &Path) -> PathBuf {
     folder.join("setpoint.toml")
 }
 
-/// Sends one request on a connection of its own.
-async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &str, body: &str) -> Option<(u16, String)> {
+/// Sends one request on a connection of its own; `None` if nothing whole comes back.
+pub async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &str, body: &str) -> Option<(u16, String)> {
     let request = format!("{head}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
     let mut bytes = Vec::new();
     let exchanged = async {
