@@ -210,7 +210,9 @@ impl Lives {
         daemon.kill().await;
         let mut broken = std::mem::take(&mut self.ledger.broken);
         broken.extend(self.ledger.orders_lost(&history));
-        let (calls, actions) = (self.gate.calls(), actions(&history));
+        // What is called after the history was read is not in it yet.
+        let calls: Vec<_> = self.gate.calls().into_iter().filter(|call| call.life < self.life).collect();
+        let actions = actions(&history);
         broken.extend(repeated(&calls, &actions));
         let in_a_pause = calls.iter().filter(|call| self.paused[&call.life].contains(&*call.group));
         broken.extend(in_a_pause.map(|call| format!("{call:?} came in a pause")));
