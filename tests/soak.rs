@@ -17,7 +17,9 @@ use jiff::{SignedDuration, Timestamp};
 use process::{Process, Usage};
 use setpoint::clock::Clock;
 use setpoint::policy::Capacity;
-use setpoint::simulation::{AutoScalingFault, Fault, Faults, GroupSettings, PrometheusFault, Workload, World, WorldServer};
+use setpoint::simulation::{
+    AutoScalingFault, Fault, Faults, GroupSettings, PrometheusFault, Workload, World, WorldServer,
+};
 use tokio::time::{Instant, sleep, sleep_until};
 
 const POLICIES: u32 = 100;
@@ -238,12 +240,8 @@ fn grown(samples: &[Usage], flat: f64) -> Vec<String> {
 async fn memory_descriptors_and_threads_stay_flat() {
     let folder = tempfile::tempdir().expect("a folder");
     let world = Arc::new(world().await);
-    let mut daemon = Process::start(
-        folder.path(),
-        &configuration(POLICIES),
-        &world.prometheus_url,
-        &world.auto_scaling_url,
-    );
+    let mut daemon =
+        Process::start(folder.path(), &configuration(POLICIES), &world.prometheus_url, &world.auto_scaling_url);
     daemon.until_it_listens().await;
     let daemon = Arc::new(daemon);
     let (start, length) = (Instant::now(), length());

@@ -225,7 +225,9 @@ impl Seat {
 
     fn catch_up(&mut self, missed: Option<Missed>, target: &AutoScaling, seen: &Observation) {
         self.returns = false;
-        let Some(((missed, group), changes)) = missed.zip(seen.group).zip(target.changes(&self.policy.asg)) else { return };
+        let Some(((missed, group), changes)) = missed.zip(seen.group).zip(target.changes(&self.policy.asg)) else {
+            return;
+        };
         self.state = missed.into_memory(&self.policy, std::mem::take(&mut self.state), group, &changes);
     }
 

@@ -159,7 +159,11 @@ fn page(database: &impl ReadableDatabase, query: &Query) -> Result<Page, StoreEr
         }
     }
     if unreadable > 0 {
-        tracing::warn!(event = "records-unreadable", unreadable, "the history has records that this version can't read");
+        tracing::warn!(
+            event = "records-unreadable",
+            unreadable,
+            "the history has records that this version can't read"
+        );
     }
     Ok(Page { entries, unreadable, next: keys.pop().filter(|_| more) })
 }

@@ -381,8 +381,11 @@ impl Writer {
 
     fn tell_unreadable(&self, unreadable: usize) {
         if unreadable > 0 {
-            tracing::error!(event = "records-unreadable", unreadable,
-                "the journal has actions that this version can't read; their cooldowns are not kept");
+            tracing::error!(
+                event = "records-unreadable",
+                unreadable,
+                "the journal has actions that this version can't read; their cooldowns are not kept"
+            );
         }
         self.status.send_modify(|status| status.unreadable = unreadable);
     }

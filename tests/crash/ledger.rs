@@ -47,7 +47,8 @@ impl Order {
             9 => (("freeze", ""), "freeze", false, r#""expires": "24h", "scope": "scale-in", "#),
             _ => (("freeze", ""), "unfreeze", true, ""),
         };
-        let path = if slot.1.is_empty() { format!("/api/v1/{path}") } else { format!("/api/v1/policies/{policy}/{path}") };
+        let path =
+            if slot.1.is_empty() { format!("/api/v1/{path}") } else { format!("/api/v1/policies/{policy}/{path}") };
         let body = format!(r#"{{{more}"reason": "{reason}"}}"#);
         Self { path, body, slot, reason, ends }
     }

@@ -289,7 +289,9 @@ async fn after_any_kill_nothing_is_lost_and_no_action_is_repeated() {
     let mut all = Figures::default();
     while let Some(ended) = running.join_next().await {
         let Figures { kills, broken, checks, calls, orders, told } = ended.expect("no panic");
-        kills.into_iter().for_each(|(kill, count)| *all.kills.entry(kill).or_default() += count);
+        for (kill, count) in kills {
+            *all.kills.entry(kill).or_default() += count;
+        }
         all.broken.extend(broken);
         (all.checks, all.calls, all.orders, all.told) =
             (all.checks + checks, all.calls + calls, all.orders + orders, all.told + told);

@@ -139,7 +139,7 @@ impl Process {
 
 /// Writes the configuration of the daemon in `folder`, for its next start or reload.
 pub fn configure(folder: &Path, configuration: &str) {
-    let text = format!("{configuration}\n[http]\nsocket = {:?}\n", folder.join("socket"));
+    let text = format!("{configuration}\n[http]\nsocket = \"{}\"\n", folder.join("socket").display());
     fs::write(file_in(folder), text).expect("a file");
 }
 
@@ -148,7 +148,11 @@ fn file_in(folder: &Path) -> PathBuf {
 }
 
 /// Sends one request on a connection of its own; `None` if nothing whole comes back.
-pub async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &str, body: &str) -> Option<(u16, String)> {
+pub async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    head: &str,
+    body: &str,
+) -> Option<(u16, String)> {
     let request = format!("{head}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
     let mut bytes = Vec::new();
     let exchanged = async {
