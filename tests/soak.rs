@@ -149,7 +149,7 @@ impl Trouble {
         ];
         let path = &paths[self.rng.below(8) as usize];
         let answer = self.daemon.get(path).await;
-        self.note(path, answer);
+        self.note(path, answer.as_ref());
     }
 
     async fn order(&mut self) {
@@ -168,13 +168,13 @@ impl Trouble {
 
     async fn post(&mut self, path: &str, body: &str) {
         let answer = self.daemon.post(path, body).await;
-        self.note(path, answer);
+        self.note(path, answer.as_ref());
     }
 
-    fn note(&mut self, path: &str, answer: Option<(u16, String)>) {
+    fn note(&mut self, path: &str, answer: Option<&(u16, String)>) {
         self.asked += 1;
         // Whoever asks for readiness in the middle of a fault is told of it.
-        if !(answer.as_ref().is_some_and(|(status, _)| *status == 200) || path == "/readyz" && answer.is_some()) {
+        if !(answer.is_some_and(|(status, _)| *status == 200) || path == "/readyz" && answer.is_some()) {
             self.refused.push(format!("{path}: {answer:?}"));
         }
     }
@@ -210,7 +210,9 @@ fn length() -> Duration {
     length.try_into().expect("SETPOINT_SOAK: a time that passes")
 }
 
-fn median(samples: &[Usage], of: fn(&Usage) -> u64) -> f64 {
+type Figure = fn(&Usage) -> u64;
+
+fn median(samples: &[Usage], of: Figure) -> f64 {
     let mut figures: Vec<u64> = samples.iter().map(of).collect();
     figures.sort_unstable();
     u32::try_from(figures[figures.len() / 2]).expect("a small figure").into()
@@ -218,7 +220,7 @@ fn median(samples: &[Usage], of: fn(&Usage) -> u64) -> f64 {
 
 /// What has grown from the second quarter to the last.
 fn grown(samples: &[Usage], flat: f64) -> Vec<String> {
-    const FIGURES: [(&str, fn(&Usage) -> u64); 3] = [
+    const FIGURES: [(&str, Figure); 3] = [
         ("resident memory, KiB", |usage| usage.resident),
         ("descriptors", |usage| usage.descriptors),
         ("threads", |usage| usage.threads),
