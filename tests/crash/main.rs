@@ -2,6 +2,7 @@
 //! acknowledged is lost, and no action is repeated.
 //!
 //! Twenty kills by default; `SETPOINT_KILLS=1000` makes a thousand.
+#![cfg(target_os = "linux")]
 
 #[path = "../drawn/mod.rs"]
 mod drawn;

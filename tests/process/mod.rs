@@ -35,8 +35,8 @@ impl Process {
     pub fn start(folder: &Path, configuration: &str, prometheus_url: &str, auto_scaling_url: &str) -> Self {
         let log = fs::File::options().create(true).append(true).open(folder.join("log")).expect("a file");
         configure(folder, configuration);
-        // Which is free a moment later as well: nobody else listens on a port that the kernel has just given away.
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("loopback");
+        // Whoever connects to 127.0.0.1 does so from there, and so takes no port of this address meanwhile.
+        let address = TcpListener::bind("127.0.0.2:0").and_then(|free| free.local_addr()).expect("loopback");
         let child = Command::new(env!("CARGO_BIN_EXE_setpoint"))
             .args(["run", "--config"])
             .arg(file_in(folder))
