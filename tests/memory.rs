@@ -110,3 +110,18 @@ fn only_a_long_gap_or_another_metric_begins_the_watch_anew() {
     assert_eq!(not_warm_for(30, elsewhere), whole);
     assert_eq!(not_warm_for(-30, same), whole, "from a time that has not come yet");
 }
+
+#[test]
+fn what_was_missed_counts_as_if_it_was_seen_and_never_twice() {
+    let (policy, moments) = (policy(), (0..=300).step_by(15));
+    let watched = moments.clone().fold(ControllerState::default(), |state, second| {
+        evaluate(&policy, state, &seen(second, 60), Fleet::moment(second)).1
+    });
+    let missed = moments.fold(ControllerState::default(), |state, second| {
+        state.having_seen(&policy, &seen(second, 60), Fleet::moment(second))
+    });
+    assert_eq!(missed, watched);
+    assert_eq!(missed.clone().having_seen(&policy, &seen(0, 60), Fleet::moment(150)), missed);
+    let out_of_touch = |second| missed.is_out_of_touch(&policy, Fleet::moment(second));
+    assert_eq!((out_of_touch(360), out_of_touch(361)), (false, true));
+}

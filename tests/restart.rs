@@ -81,7 +81,12 @@ struct Trial {
     daemon: tokio::task::JoinHandle<()>,
 }
 
-async fn daemon(world: &WorldServer, state: Option<&Path>, text: &str) -> Result<(Board, Daemon), StartError> {
+async fn daemon(
+    clock: Clock,
+    world: &WorldServer,
+    state: Option<&Path>,
+    text: &str,
+) -> Result<(Board, Daemon), StartError> {
     let board = Board::new(Snapshot::new("trial".into(), Timestamp::now()));
     let environment = [
         ("SETPOINT__PROMETHEUS__URL".to_owned(), world.prometheus_url.clone()),
@@ -90,13 +95,17 @@ async fn daemon(world: &WorldServer, state: Option<&Path>, text: &str) -> Result
     let path = state.map(|path| ("SETPOINT__STATE__PATH".to_owned(), path.display().to_string()));
     let config = config::parse("trial.toml", text, environment.into_iter().chain(path)).expect("a valid configuration");
     let credentials = Credentials::from_keys("trial", "trial", None);
-    let daemon = Daemon::start(config, Clock::WALL, board.clone(), Some(credentials)).await?;
+    let daemon = Daemon::start(config, clock, board.clone(), Some(credentials)).await?;
     Ok((board, daemon))
 }
 
 impl Trial {
     async fn start(world: &WorldServer, state: Option<&Path>, text: &str) -> Self {
-        let (board, daemon) = daemon(world, state, text).await.expect("a daemon");
+        Self::start_at(Clock::WALL, world, state, text).await
+    }
+
+    async fn start_at(clock: Clock, world: &WorldServer, state: Option<&Path>, text: &str) -> Self {
+        let (board, daemon) = daemon(clock, world, state, text).await.expect("a daemon");
         let history = daemon.history();
         let (commands, received) = mpsc::channel(4);
         let daemon = tokio::spawn(daemon.run(received, Box::new(|| panic!("nothing reloads"))));
@@ -247,7 +256,7 @@ async fn a_second_daemon_on_the_same_state_is_refused() {
     let folder = folder();
     let world = world(2, 190.0).await;
     let trial = Trial::start(&world, Some(folder.path()), CONFIGURATION).await;
-    let second = daemon(&world, Some(folder.path()), CONFIGURATION).await.map(drop);
+    let second = daemon(Clock::WALL, &world, Some(folder.path()), CONFIGURATION).await.map(drop);
     let error = second.expect_err("a refusal");
     assert!(setpoint::telemetry::chain(&error).contains("is in use by another Setpoint"), "{error:?}");
     trial.stop().await;
@@ -347,4 +356,79 @@ async fn history_tells_of_a_daemon_that_runs_and_of_one_that_is_down() {
     child.kill().await.expect("a kill");
     let after = String::from_utf8(setpoint(&["history", "--state", &state]).await.stdout).expect("text");
     assert!(after.contains("  web  2 -> 4 (applied): requests at "), "{after}");
+}
+
+/// What the guard of the watch says.
+const UNTIL_SEEN: &str = "until a full window has been seen";
+
+/// Scale-in waits for five minutes' worth of recommendations and for nothing else.
+fn watchful() -> String {
+    let text = CONFIGURATION.replacen(r#"interval = "1s""#, r#"interval = "10s""#, 1);
+    let text = text.replace(r#"in = "1s", out = "0s""#, r#"in = "5m", out = "0s""#);
+    text.replace(r#"in = "1h", out = "1h""#, r#"in = "0s", out = "0s""#)
+}
+
+/// Half an hour of six instances under little load; `meanwhile` is done to it four minutes before `now`, and any load
+/// that it brings is gone two minutes later.
+async fn idle(now: Timestamp, meanwhile: impl FnOnce(&mut World)) -> WorldServer {
+    let settings = GroupSettings {
+        name: "web".into(),
+        min: Capacity::new(1),
+        max: Capacity::new(1000),
+        desired: Capacity::new(6),
+        boot: Duration::from_secs(2),
+    };
+    let mut world = World::new(1, now - Duration::from_mins(30)).with_fleet(settings, Workload::constant(150.0));
+    world.advance(now - Duration::from_mins(4));
+    meanwhile(&mut world);
+    world.advance(now - Duration::from_mins(2));
+    world.fleet_mut("web").expect("the fleet").workload = Workload::constant(150.0);
+    WorldServer::start(world, Clock::accelerated(now, 1.0)).await.expect("loopback")
+}
+
+/// What the first evaluation comes to, of a daemon that was away for ten minutes, or is `new`.
+async fn first_evaluation(new: bool, meanwhile: impl FnOnce(&mut World)) -> PolicyStatus {
+    let (folder, now) = (folder(), Timestamp::now());
+    if !new {
+        let before = now - Duration::from_mins(10);
+        let (clock, world) = (Clock::accelerated(before, 1.0), idle(before, |_| {}).await);
+        let trial = Trial::start_at(clock, &world, Some(folder.path()), &watchful()).await;
+        trial.until_it_says(UNTIL_SEEN).await;
+        trial.stop().await;
+    }
+    let (clock, world) = (Clock::accelerated(now, 1.0), idle(now, meanwhile).await);
+    let trial = Trial::start_at(clock, &world, Some(folder.path()), &watchful()).await;
+    let first = trial.until("evaluated", |status| status.evaluation.is_some()).await;
+    trial.stop().await;
+    first
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_absence_the_window_comes_from_prometheus() {
+    let calm = first_evaluation(false, |_| {}).await;
+    let action = calm.last_action.as_ref().unwrap_or_else(|| panic!("no scale-in: {calm:#?}"));
+    assert_eq!((action.from.get(), action.to.get()), (6, 2), "{calm:#?}");
+    // Of the last five minutes, two were busy, and only the range API knows.
+    let rush = |world: &mut World| {
+        world.fleet_mut("web").expect("the fleet").workload = Workload::constant(420.0);
+    };
+    let busy = first_evaluation(false, rush).await;
+    let action = busy.last_action.as_ref().unwrap_or_else(|| panic!("no scale-in: {busy:#?}"));
+    assert_eq!((action.from.get(), action.to.get()), (6, 5), "{busy:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_policy_and_one_whose_group_was_changed_are_watched_live() {
+    let check = async |what, new, meanwhile: fn(&mut World)| {
+        let first = first_evaluation(new, meanwhile).await;
+        let reasons = first.evaluation.iter().flat_map(|evaluation| &evaluation.reasons);
+        let says = reasons.into_iter().any(|stated| stated.reason.to_string().contains(UNTIL_SEEN));
+        assert!(says && first.last_action.is_none(), "{what}: {first:#?}");
+    };
+    let change = |world: &mut World| {
+        let now = world.now();
+        let group = &mut world.fleet_mut("web").expect("the fleet").group;
+        group.set_desired(Capacity::new(7), false, now).expect("within the bounds");
+    };
+    tokio::join!(check("a new policy", true, |_| {}), check("a group that was changed", false, change));
 }

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::View;
 use super::policies::Named;
 use super::problem::Problem;
-use crate::journal::{self, Entry, ReadError};
+use crate::journal::{self, Cursor, Entry, ReadError};
 
 /// Entries of a page where nothing is said.
 const ENTRIES: usize = 100;
@@ -23,8 +23,9 @@ const ENTRIES: usize = 100;
 pub(super) struct Part {
     /// Not older than this.
     from: Option<Timestamp>,
-    /// Older than this: the `next` of one page gives the page after it.
-    before: Option<Timestamp>,
+    /// Older than this: a time, or the `next` of one page for the page after it.
+    #[param(value_type = Option<String>)]
+    before: Option<Cursor>,
     /// Most entries; 100 by default.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
@@ -34,8 +35,11 @@ pub(super) struct Part {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct History {
     decisions: Vec<Entry>,
+    /// Entries between these that this version of Setpoint can't read, and that are left out.
+    unreadable: usize,
     /// The `before` of the next page; null where there is no more.
-    next: Option<Timestamp>,
+    #[schema(value_type = Option<String>)]
+    next: Option<Cursor>,
 }
 
 type Asked = Result<Query<Part>, QueryRejection>;
@@ -85,7 +89,7 @@ async fn page(view: &View, policy: Option<String>, part: Asked) -> Result<Json<H
     };
     let query = journal::Query { policy, from, before, limit: limit.unwrap_or(ENTRIES) };
     match view.history.page(query).await {
-        Ok(page) => Ok(Json(History { decisions: page.entries, next: page.next })),
+        Ok(page) => Ok(Json(History { decisions: page.entries, unreadable: page.unreadable, next: page.next })),
         Err(error @ ReadError::Off) => Err(Problem::new(StatusCode::NOT_FOUND, error.to_string())),
         Err(error) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
     }

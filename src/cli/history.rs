@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::client::{Client, Connection};
 use crate::control::Decision;
-use crate::journal::{Entry, Event, MOST_ENTRIES, Query, Reader};
+use crate::journal::{Entry, Event, MOST_ENTRIES, Page, Query, Reader};
 
 /// What is asked for.
 pub(super) struct Question<'a> {
@@ -26,6 +26,8 @@ pub(super) struct Question<'a> {
 #[derive(Deserialize)]
 struct Answer {
     decisions: Vec<Entry>,
+    #[serde(default)]
+    unreadable: usize,
 }
 
 /// Asks the running daemon.
@@ -40,7 +42,7 @@ pub(super) async fn ask(question: &Question<'_>, connection: &Connection) -> any
     let reply = client.get_part(&path, &query).await?;
     match (reply.status, question.policy) {
         (StatusCode::OK, _) if question.json => print(&[reply.body.trim_end()]),
-        (StatusCode::OK, _) => print(&lines(&client.parse::<Answer>(&reply.body)?.decisions)),
+        (StatusCode::OK, _) => client.parse::<Answer>(&reply.body)?.print(),
         (StatusCode::NOT_FOUND, Some(policy)) if !reply.body.contains("journal") => {
             return Err(client.unknown(policy).await);
         }
@@ -55,9 +57,10 @@ pub(super) fn read(question: &Question<'_>, directory: &Path) -> anyhow::Result<
     let query = Query { policy: question.policy.map(Into::into), from, before: None, limit: question.limit };
     let page = Reader::page_in(directory, &query)?;
     if question.json {
-        print(&[json!({ "decisions": page.entries, "next": page.next }).to_string().as_str()]);
+        let Page { entries, unreadable, next } = page;
+        print(&[json!({ "decisions": entries, "unreadable": unreadable, "next": next }).to_string().as_str()]);
     } else {
-        print(&lines(&page.entries));
+        Answer { decisions: page.entries, unreadable: page.unreadable }.print();
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -81,9 +84,14 @@ impl Question<'_> {
     }
 }
 
-/// The newest last, next to the prompt.
-fn lines(entries: &[Entry]) -> Vec<String> {
-    entries.iter().rev().map(|entry| Line(entry).to_string()).collect()
+impl Answer {
+    /// The newest last, next to the prompt.
+    fn print(&self) {
+        print(&self.decisions.iter().rev().map(Line).collect::<Vec<_>>());
+        if self.unreadable > 0 {
+            eprintln!("{} more can't be read by this version of Setpoint; a newer one may", self.unreadable);
+        }
+    }
 }
 
 fn print(lines: &[impl fmt::Display]) {

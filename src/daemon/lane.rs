@@ -50,6 +50,7 @@ pub(super) struct Gathering {
     /// When the cycle was due or ordered, which is what every part of it takes for now: the rhythm is exact, the wake-ups
     /// are not.
     pub at: Timestamp,
+    pub sources: Arc<Sources>,
     pub target: Arc<AutoScaling>,
     /// What operators have ordered, as it stands at any moment of the cycle.
     pub orders: Orders,
@@ -263,6 +264,7 @@ impl Lane {
             answers: Arc::new(answers),
             survey,
             at: now,
+            sources: self.sources.clone(),
             target: self.target.clone(),
             orders: around.orders.clone(),
             journal: around.journal.clone(),

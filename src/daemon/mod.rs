@@ -3,6 +3,7 @@
 //! The daemon holds everything that acts. It publishes to the board and takes commands from a bounded channel; nobody
 //! reaches into it.
 
+mod absence;
 mod inspection;
 mod keeping;
 mod lane;

@@ -7,6 +7,7 @@ use arrayvec::ArrayVec;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
+use super::absence::Missed;
 use super::lane::Gathering;
 use crate::control::{self, ControllerState, Decision, Evaluation, Outcome, Reason, Rejection};
 use crate::journal::{self, Entry, Event, Made, Memory, Record, Remembered};
@@ -33,6 +34,8 @@ pub(super) struct Seat {
     saved: Option<Timestamp>,
     /// Nothing is known of what was done before the start, so the group's own activities are to tell.
     blank: bool,
+    /// It was here before the start, and what it has missed since is not looked for yet.
+    returns: bool,
     /// Turns in a row that were lost to a fault of ours.
     faults: u32,
     /// Cycles to sit out before the next turn.
@@ -49,17 +52,19 @@ impl Seat {
         let Memory { remembered, mut actions } = memory.unwrap_or_default();
         actions.retain(|action| action.asg == policy.asg && action.region == policy.region && action.at <= now);
         let blank = remembered.is_none() && actions.is_empty();
+        // A policy that is new is watched for a whole window, however much the past would tell.
+        let returns = !blank;
         let state = remembered.and_then(|remembered| remembered.serving(&policy, now)).unwrap_or_default();
         let state = actions.iter().fold(state, |state, action| {
             let decision = Decision::Scale { from: action.from, to: action.to };
             control::settle(state, &decision, &action.outcome.unwrap_or(Outcome::Unknown), action.at)
         });
         status.last_action = actions.pop().map(shown);
-        Self { blank, ..Self::with(Arc::new(policy), state, status) }
+        Self { blank, returns, ..Self::with(Arc::new(policy), state, status) }
     }
 
     fn with(policy: Arc<Policy>, state: ControllerState, status: PolicyStatus) -> Self {
-        Self { policy, state, status, news: Vec::new(), saved: None, blank: false, faults: 0, rest: 0 }
+        Self { policy, state, status, news: Vec::new(), saved: None, blank: false, returns: false, faults: 0, rest: 0 }
     }
 
     /// The same seat under a changed policy.
@@ -72,8 +77,8 @@ impl Seat {
         if same {
             status.series = series;
         }
-        let (news, blank) = (self.news, self.blank);
-        Self { news, blank, ..Self::with(Arc::new(policy), state, status) }
+        let (news, blank, returns) = (self.news, self.blank, self.returns);
+        Self { news, blank, returns, ..Self::with(Arc::new(policy), state, status) }
     }
 
     /// A seat whose turn was lost to a fault of ours, as were `faults` in a row with it.
@@ -145,12 +150,14 @@ impl Seat {
     /// Sees, decides, acts, and publishes what came of it.
     pub(super) async fn turn(mut self, gathering: Gathering, board: Board) -> Self {
         let reads = self.policy.metrics.iter().map(|metric| gathering.answer(&metric.source));
-        let (answers, group) = tokio::join!(join_all(reads), gathering.group(&self.policy.asg));
+        let (answers, group, missed) =
+            tokio::join!(join_all(reads), gathering.group(&self.policy.asg), self.missed(&gathering));
         let now = gathering.at;
         let mut observation = self.observe(answers, group, now);
         self.take_orders(&gathering.orders.borrow(), &mut observation, now);
         observation.unrecorded = gathering.journal.is_failing();
         self.recollect(&gathering.target, &observation);
+        self.catch_up(missed, &gathering.target, &observation);
         let (evaluation, state) = control::evaluate(&self.policy, std::mem::take(&mut self.state), &observation, now);
         let (outcome, error) = apply(&gathering, &self.policy, &evaluation).await;
         self.state = control::settle(state, &evaluation.decision, &outcome, now);
@@ -211,6 +218,24 @@ impl Seat {
             let decision = Decision::Scale { from: change.from, to: change.to };
             control::settle(state, &decision, &Outcome::Applied, change.at)
         });
+    }
+
+    /// What it has missed, in its first turn after a restart that took so long that the watch would begin anew.
+    async fn missed(&self, gathering: &Gathering) -> Option<Missed> {
+        if !self.returns || !self.state.is_out_of_touch(&self.policy, gathering.at) {
+            return None;
+        }
+        let reading = Missed::read(&gathering.sources, &self.policy, gathering.at);
+        // It is worth a little of the first decision's time.
+        tokio::time::timeout(gathering.patience, reading).await.ok()?
+    }
+
+    fn catch_up(&mut self, missed: Option<Missed>, target: &AutoScaling, seen: &Observation) {
+        self.returns = false;
+        let Some(((missed, group), changes)) = missed.zip(seen.group).zip(target.changes(&self.policy.asg)) else {
+            return;
+        };
+        self.state = missed.into_memory(&self.policy, std::mem::take(&mut self.state), group, &changes);
     }
 
     fn record(&mut self, evaluation: Evaluation, outcome: Outcome, error: Option<String>) {

@@ -4,6 +4,7 @@
 //! It is one file of an embedded database in the state directory, written by one thread. It never decides anything, and
 //! never keeps a decision waiting for longer than the caller's patience. A file that it can't read stays as it is.
 
+mod cursor;
 mod open;
 mod reader;
 mod record;
@@ -17,6 +18,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use cursor::{Cursor, NoCursor};
 pub use open::OpenError;
 pub use reader::{MOST_ENTRIES, Page, Query, ReadError, Reader};
 pub use record::{Action, EVERY_POLICY, Entry, Event, Made, Memory, Recalled, Record, Remembered};

@@ -10,6 +10,7 @@ use redb::{Database, ReadableDatabase};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
+use super::cursor::Cursor;
 use super::file_in;
 use super::open::{self, OpenError};
 use super::record::{EVERY_POLICY, Entry};
@@ -32,8 +33,8 @@ pub struct Query {
     pub policy: Option<String>,
     /// Not older than this.
     pub from: Option<Timestamp>,
-    /// Older than this.
-    pub before: Option<Timestamp>,
+    /// After this one, on the way from the newest to the oldest.
+    pub before: Option<Cursor>,
     /// At most so many, and at most [`MOST_ENTRIES`].
     pub limit: usize,
 }
@@ -43,8 +44,10 @@ pub struct Query {
 pub struct Page {
     /// The entries.
     pub entries: Vec<Entry>,
+    /// Entries between these that this version can't read, and that are left out.
+    pub unreadable: usize,
     /// The `before` that gives the next page; `None`: there is no more.
-    pub next: Option<Timestamp>,
+    pub next: Option<Cursor>,
 }
 
 /// Why nothing can be read.
@@ -128,64 +131,77 @@ impl Reader {
     }
 }
 
+/// Which keys are asked for.
+struct Range<'a> {
+    from: i64,
+    before: &'a Cursor,
+    most: usize,
+}
+
 fn page(database: &impl ReadableDatabase, query: &Query) -> Result<Page, StoreError> {
     let limit = query.limit.clamp(1, MOST_ENTRIES);
     let from = query.from.map_or(i64::MIN, Timestamp::as_microsecond);
-    let before = query.before.map_or(i64::MAX, Timestamp::as_microsecond);
+    let newest = Cursor { at: i64::MAX, policy: String::new() };
+    let range = Range { from, before: query.before.as_ref().unwrap_or(&newest), most: limit + 1 };
     let mut keys = match &query.policy {
-        Some(policy) => of_policies(database, &[policy, EVERY_POLICY], from, before, limit + 1)?,
-        None => of_any(database, from, before, limit + 1)?,
+        Some(policy) => of_policies(database, &[policy, EVERY_POLICY], &range)?,
+        None => of_any(database, &range)?,
     };
     let more = keys.len() > limit;
     keys.truncate(limit);
-    let next = keys.last().filter(|_| more).and_then(|(at, _)| Timestamp::from_microsecond(*at).ok());
-    let entries = database.begin_read()?.open_table(ENTRIES)?;
-    let entry = |(at, policy): &(i64, String)| {
-        entries.get((policy.as_str(), *at)).map_err(StoreError::from)?.map(|row| store::read(row.value())).transpose()
-    };
-    Ok(Page { entries: keys.iter().filter_map(|key| entry(key).transpose()).collect::<Result<_, _>>()?, next })
+    let table = database.begin_read()?.open_table(ENTRIES)?;
+    let (mut entries, mut unreadable) = (Vec::new(), 0);
+    for Cursor { at, policy } in &keys {
+        let Some(row) = table.get((policy.as_str(), *at))? else { continue };
+        match store::read(row.value()) {
+            Ok(entry) => entries.push(entry),
+            Err(_) => unreadable += 1,
+        }
+    }
+    if unreadable > 0 {
+        tracing::warn!(
+            event = "records-unreadable",
+            unreadable,
+            "the history has records that this version can't read"
+        );
+    }
+    Ok(Page { entries, unreadable, next: keys.pop().filter(|_| more) })
 }
 
 /// The newest keys of `policies` together.
 fn of_policies(
     database: &impl ReadableDatabase,
     policies: &[&str],
-    from: i64,
-    before: i64,
-    limit: usize,
-) -> Result<Vec<(i64, String)>, StoreError> {
+    range: &Range<'_>,
+) -> Result<Vec<Cursor>, StoreError> {
     let entries = database.begin_read()?.open_table(ENTRIES)?;
     let mut keys = Vec::new();
     for &policy in policies {
-        if from < before {
-            for row in entries.range((policy, from)..(policy, before))?.rev().take(limit) {
-                let at = row?.0.value().1;
-                keys.push((at, policy.to_owned()));
+        // Of the entries at the moment of the cursor, those of the policies before its own are still to come.
+        let end = range.before.at.saturating_add(i64::from(policy < range.before.policy.as_str()));
+        if range.from < end {
+            for row in entries.range((policy, range.from)..(policy, end))?.rev().take(range.most) {
+                keys.push(Cursor { at: row?.0.value().1, policy: policy.to_owned() });
             }
         }
     }
     keys.sort_unstable_by(|a, b| b.cmp(a));
-    keys.truncate(limit);
+    keys.truncate(range.most);
     Ok(keys)
 }
 
 /// The newest keys of all policies.
-fn of_any(
-    database: &impl ReadableDatabase,
-    from: i64,
-    before: i64,
-    limit: usize,
-) -> Result<Vec<(i64, String)>, StoreError> {
+fn of_any(database: &impl ReadableDatabase, range: &Range<'_>) -> Result<Vec<Cursor>, StoreError> {
+    let (from, before) = ((range.from, ""), (range.before.at, range.before.policy.as_str()));
     if from >= before {
         return Ok(Vec::new());
     }
     let ages = database.begin_read()?.open_table(AGES)?;
-    let range = (Bound::Included((from, "")), Bound::Excluded((before, "")));
     let mut keys = Vec::new();
-    for row in ages.range::<(i64, &str)>(range)?.rev().take(limit) {
+    for row in ages.range::<(i64, &str)>((Bound::Included(from), Bound::Excluded(before)))?.rev().take(range.most) {
         let (key, _) = row?;
         let (at, policy) = key.value();
-        keys.push((at, policy.to_owned()));
+        keys.push(Cursor { at, policy: policy.to_owned() });
     }
     Ok(keys)
 }

@@ -88,7 +88,7 @@ pub struct Made {
     pub outcome: Outcome,
     /// What AWS said, if it refused.
     pub error: Option<String>,
-    /// The evaluation from top to bottom, as the API shows it.
+    /// The evaluation from top to bottom, as the API shows it; null where Setpoint ended before it was written down.
     pub evaluation: Value,
 }
 
@@ -120,6 +120,18 @@ pub struct Recalled {
     pub orders: Standing,
     /// By policy.
     pub policies: HashMap<Arc<str>, Memory>,
+    /// Actions that this version can't read.
+    pub unreadable: usize,
+}
+
+impl Entry {
+    /// The decision that led to `action`, as far as an action tells of it.
+    pub(super) fn of(action: &Action) -> Self {
+        let Action { policy, at, from, to, because, outcome, error, .. } = action.clone();
+        let (decision, outcome) = (Decision::Scale { from, to }, outcome.unwrap_or(Outcome::Unknown));
+        let made = Made { decision, because, outcome, error, evaluation: Value::Null };
+        Self { at, policy, event: Event::Decision(made) }
+    }
 }
 
 impl Remembered {

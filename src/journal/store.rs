@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::record::{Action, Entry, Memory, Recalled, Record, Remembered};
 use crate::control::Outcome;
+use crate::order::Standing;
 
 /// Microseconds since 1970.
 type Moment = i64;
@@ -106,19 +107,23 @@ fn insert_entry(writing: &WriteTransaction, entry: &Entry) -> Result<u64, StoreE
 }
 
 /// What stood and was known when the file was last written. Intents without an outcome are settled as unknown, in the
-/// file as well: whoever was to say how they went is gone.
+/// file as well: whoever was to say how they went is gone. Actions that this version can't read are left out.
 pub(super) fn recall(database: &Database, now: Timestamp) -> Result<Recalled, StoreError> {
     let writing = database.begin_write()?;
+    // Orders that can't be read are no reason to go on as though there were none, so this is an error.
     let orders = match writing.open_table(ORDERS)?.get(STANDING)? {
         Some(standing) => read(standing.value())?,
-        None => super::record::Recalled::default().orders,
+        None => Standing::default(),
     };
     let mut policies: HashMap<Arc<str>, Memory> = HashMap::new();
-    for mut action in actions(&writing)? {
+    let (actions, unreadable) = actions(&writing)?;
+    for mut action in actions {
         if action.outcome.is_none() {
             action.outcome = Some(Outcome::Unknown);
             action.error = Some("Setpoint ended before it knew".into());
             insert_action(&writing, &action)?;
+            // Whoever asks why the group has changed finds it in the history.
+            insert_entry(&writing, &Entry::of(&action))?;
         }
         policies.entry(action.policy.clone()).or_default().actions.push(action);
     }
@@ -126,12 +131,20 @@ pub(super) fn recall(database: &Database, now: Timestamp) -> Result<Recalled, St
         policies.entry(policy).or_default().remembered = Some(remembered);
     }
     writing.commit()?;
-    Ok(Recalled { orders, policies })
+    Ok(Recalled { orders, policies, unreadable })
 }
 
-fn actions(writing: &WriteTransaction) -> Result<Vec<Action>, StoreError> {
+/// The actions that this version can read, and how many it can't.
+fn actions(writing: &WriteTransaction) -> Result<(Vec<Action>, usize), StoreError> {
     let table = writing.open_table(ACTIONS)?;
-    table.iter()?.map(|row| read(row?.1.value())).collect()
+    let (mut actions, mut unreadable) = (Vec::new(), 0);
+    for row in table.iter()? {
+        match read(row?.1.value()) {
+            Ok(action) => actions.push(action),
+            Err(_) => unreadable += 1,
+        }
+    }
+    Ok((actions, unreadable))
 }
 
 /// The states that this version can read. Those of policies that are long gone are forgotten.

@@ -95,12 +95,73 @@ async fn what_is_written_is_there_after_a_crash() {
     // The file as a crash leaves it.
     let after = tempfile::tempdir().expect("a folder");
     fs::copy(file_in(folder.path()), file_in(after.path())).expect("a copy");
-    let (_journal, recalled) = open(after.path()).await;
+    let (journal_after, recalled) = open(after.path()).await;
     assert_eq!(recalled.orders, standing);
     let [first, second] = &recalled.policies["web"].actions[..] else { panic!("{recalled:?}") };
     assert_eq!(*first, applied, "the outcome takes the place of the intent");
     assert_eq!((second.at, second.outcome), (ago(30), Some(Outcome::Unknown)), "nobody knows what became of an intent");
     assert_eq!(recalled.policies["api"].actions.len(), 1, "the newest of a policy stays");
+    let history = journal_after.reader().page(query(Some("web"), 9)).await.expect("a page");
+    let [Entry { at, event: Event::Decision(made), .. }] = &history.entries[..] else { panic!("{history:?}") };
+    assert_eq!((*at, made.outcome), (ago(30), Outcome::Unknown), "whoever sees the group changed finds out why");
+}
+
+/// Puts something into the journal that no version of ours writes.
+fn spoil(folder: &Path, table: &'static str, policy: &str, at: Timestamp) {
+    let database = Database::open(file_in(folder)).expect("a database");
+    let writing = database.begin_write().expect("a transaction");
+    let rows: TableDefinition<(&str, i64), &[u8]> = TableDefinition::new(table);
+    let unreadable: &[u8] = br#"{"event": "of-the-future"}"#;
+    writing.open_table(rows).expect("a table").insert((policy, at.as_microsecond()), unreadable).expect("a row");
+    writing.commit().expect("a commit");
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_hides_no_other() {
+    let folder = folder();
+    let (journal, _) = open(folder.path()).await;
+    let entries = [made("web", ago(40), 1), made("web", ago(30), 1), made("web", ago(20), 1)];
+    let mut records = vec![Record::Action(action("web", ago(60), Some(Outcome::Applied)))];
+    records.extend(entries.clone().map(Record::Entry));
+    written(&journal, records).await;
+    journal.close(PATIENCE).await;
+    spoil(folder.path(), "entries", "web", ago(30));
+    spoil(folder.path(), "actions", "web", ago(50));
+
+    let page = Reader::page_in(folder.path(), &query(None, 9)).expect("a page");
+    assert_eq!((page.unreadable, &page.entries[..]), (1, &[entries[2].clone(), entries[0].clone()][..]));
+    let (journal, recalled) = open(folder.path()).await;
+    assert_eq!((recalled.unreadable, recalled.policies["web"].actions.len()), (1, 1));
+    let status = journal.status().borrow().clone();
+    assert_eq!((status.health, status.unreadable), (Health::Writable, 1));
+}
+
+#[tokio::test]
+async fn pages_end_within_a_moment_and_lose_nothing() {
+    let folder = folder();
+    let (journal, _) = open(folder.path()).await;
+    let names = ["a", "b", "c", "d", EVERY_POLICY];
+    let moments = [ago(20), ago(10)];
+    let entries = moments.iter().flat_map(|at| names.map(|name| Record::Entry(made(name, *at, 1))));
+    written(&journal, entries.collect()).await;
+    let check = async |policy: Option<&str>, limit, expected: usize| {
+        let (mut found, mut query) = (Vec::new(), query(policy, limit));
+        loop {
+            let page = journal.reader().page(query.clone()).await.expect("a page");
+            found.extend(page.entries.into_iter().map(|entry| (entry.at, entry.policy)));
+            let Some(next) = page.next else { break };
+            query.before = Some(next.to_string().parse().expect("what was written"));
+        }
+        let sorted = found.is_sorted_by(|a, b| a > b);
+        assert!(sorted && found.len() == expected, "{policy:?} by {limit}: {found:?}");
+    };
+    for limit in 1..=10 {
+        check(None, limit, 10).await;
+        check(Some("b"), limit, 4).await;
+    }
+    let before = Some(ago(10).to_string().parse().expect("a time is a cursor"));
+    let older = journal.reader().page(Query { before, ..query(None, 9) }).await.expect("a page");
+    assert_eq!(older.entries.len(), 5, "a time alone is before everything of that moment");
 }
 
 #[tokio::test]

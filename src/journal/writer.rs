@@ -62,6 +62,8 @@ pub struct Status {
     pub commits: u64,
     /// Attempts to open or write that failed since the start.
     pub failures: u64,
+    /// Actions in it that this version can't read, and so knows nothing of.
+    pub unreadable: usize,
 }
 
 /// Why something is not in the journal. It may get there late.
@@ -278,6 +280,7 @@ impl Writer {
         self.bytes = bytes;
         self.shared.change(|shared| *shared = Some(database));
         self.written();
+        self.tell_unreadable(recalled.unreadable);
         let _ = self.openings.send(Ok(recalled));
         Ok(())
     }
@@ -374,6 +377,17 @@ impl Writer {
             status.health = Health::Writable;
             status.commits += 1;
         });
+    }
+
+    fn tell_unreadable(&self, unreadable: usize) {
+        if unreadable > 0 {
+            tracing::error!(
+                event = "records-unreadable",
+                unreadable,
+                "the journal has actions that this version can't read; their cooldowns are not kept"
+            );
+        }
+        self.status.send_modify(|status| status.unreadable = unreadable);
     }
 
     /// After an error the database refuses everything until it is opened anew.

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 
 use crate::observation::{Failure, Measurement, elapsed};
 use crate::policy::Source;
@@ -25,6 +26,9 @@ const MAX_DETAIL: usize = 300;
 
 /// A sample may be this far ahead of the clock it is compared with; clocks of one fleet differ by less.
 const MAX_AHEAD: Duration = Duration::from_mins(1);
+
+/// Range queries at a time.
+const PASTS_AT_ONCE: usize = 8;
 
 /// What a source said.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,6 +107,8 @@ pub enum SourceError {
 pub struct Sources {
     prometheus: Option<prometheus::Client>,
     exposition: exposition::Pages,
+    /// So that whoever asks for the past leaves the server to those who ask for the present.
+    pasts: Semaphore,
 }
 
 impl Sources {
@@ -112,7 +118,16 @@ impl Sources {
         Ok(Self {
             prometheus: prometheus.map(prometheus::Client::new).transpose()?,
             exposition: exposition::Pages::new()?,
+            pasts: Semaphore::new(PASTS_AT_ONCE),
         })
+    }
+
+    /// What `source` gave at each of the `moments`; `None` where it has no number for every one of them, or keeps no past.
+    pub async fn past(&self, source: &Source, moments: prometheus::Moments) -> Option<Vec<f64>> {
+        let Source::Prometheus { query, per_instance: None } = source else { return None };
+        let _turn = self.pasts.acquire().await;
+        let past = self.prometheus.as_ref()?.past(query, moments).await.ok()?;
+        past.into_iter().collect()
     }
 
     /// Reads one source at `now`. It always answers, within the timeout of the source. The age is reported, not judged.

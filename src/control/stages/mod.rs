@@ -16,7 +16,7 @@ use self::floors::Bounds;
 use super::evaluation::{Decision, Evaluation, MAX_REASONS, STAGES, Stage, StageName, StatedReason};
 use super::reason::Reason;
 use super::state::ControllerState;
-use crate::observation::{GroupStatus, Observation};
+use crate::observation::{GroupStatus, Observation, elapsed};
 use crate::policy::{Capacity, Policy};
 
 /// The least gap between two views of a group after which the controller counts as newly started.
@@ -48,7 +48,7 @@ pub fn evaluate(
         state.blind_since = None;
         return (evaluation, state);
     };
-    let arrived = state.see(policy, group, now, LEAST_PATIENCE.max(policy.interval * 3));
+    let arrived = state.see(policy, group, now, patience(policy));
     let bounds = Bounds::at(policy, group, seen.ordered, &mut state, now);
     let boot_time = state.boot_time(policy);
     evaluation.boot_time = Some(boot_time);
@@ -60,6 +60,28 @@ pub fn evaluate(
         evaluation.decision = Decision::Scale { from: group.desired, to };
     }
     (evaluation, state)
+}
+
+/// How long nobody may look before the watch begins anew.
+fn patience(policy: &Policy) -> Duration {
+    LEAST_PATIENCE.max(policy.interval * 3)
+}
+
+impl ControllerState {
+    /// Whether so much time has passed since the group was last seen that the watch begins anew.
+    pub fn is_out_of_touch(&self, policy: &Policy, now: Timestamp) -> bool {
+        self.seen_at.is_none_or(|seen| elapsed(seen, now) > patience(policy))
+    }
+
+    /// The same with what was to be `seen` at a moment of the past, when nobody looked and nothing was done. What it has
+    /// seen itself stays as it is.
+    #[must_use]
+    pub fn having_seen(self, policy: &Policy, seen: &Observation, at: Timestamp) -> Self {
+        if self.seen_at.is_some_and(|last| at <= last) {
+            return self;
+        }
+        evaluate(policy, self, seen, at).1
+    }
 }
 
 /// What every stage may look at.

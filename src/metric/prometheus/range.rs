@@ -65,8 +65,14 @@ impl Past {
     /// # Errors
     /// An answer without a measurement that could be used; its detail says why.
     pub async fn read(&self, query: &str, moments: Moments) -> Result<Vec<Option<f64>>, Answer> {
-        let Self(client) = self;
-        let mut url = client.query_url.clone();
+        self.0.past(query, moments).await
+    }
+}
+
+impl Client {
+    /// See [`Past::read`].
+    pub(in crate::metric) async fn past(&self, query: &str, moments: Moments) -> Result<Vec<Option<f64>>, Answer> {
+        let mut url = self.query_url.clone();
         url.set_path(&format!("{}_range", url.path()));
         let form = [
             ("query", query.to_owned()),
@@ -74,8 +80,8 @@ impl Past {
             ("end", moments.last().to_string()),
             ("step", moments.seconds().to_string()),
         ];
-        let request = client.authorize(client.http.post(url).form(&form)).await?;
-        let reply = fetch::within(client.timeout, fetch::fetch(request)).await?;
+        let request = self.authorize(self.http.post(url).form(&form)).await?;
+        let reply = fetch::within(self.timeout, fetch::fetch(request)).await?;
         samples(&reply, moments)
     }
 }
