@@ -11,9 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 use setpoint::clock::Clock;
 use setpoint::control::{Decision, Outcome};
-use setpoint::journal::{
-    Action, Entry, Event, Journal, Made, OpenError, Query, Reader, Recalled, Record, Settings,
-};
+use setpoint::journal::{Action, Entry, Event, Journal, Made, OpenError, Query, Reader, Recalled, Record, Settings};
 use setpoint::policy::Capacity;
 use tokio::runtime::{Builder, Runtime};
 
@@ -37,8 +35,9 @@ pub fn check(input: &[u8]) {
     match runtime.block_on(open(folder.path())) {
         Err(OpenError::Damaged { .. } | OpenError::Newer { .. } | OpenError::Failed { .. }) => {
             assert!(fs::read(&path).expect("the file") == file, "a file that is refused was changed");
-            assert!(Reader::page_in(folder.path(), &everything()).is_err(), "what can't be opened can be read");
-            assert!(fs::read(&path).expect("the file") == file, "a file that can't be read was changed");
+            // What is read of it may be whole where another part is not.
+            let _page = Reader::page_in(folder.path(), &everything());
+            assert!(fs::read(&path).expect("the file") == file, "a file that is refused was changed by reading it");
         }
         Err(other) => panic!("{other}"),
         Ok((journal, _)) => {
@@ -103,7 +102,8 @@ fn records() -> Vec<Record> {
     let at = super::now();
     let (from, to) = (Capacity::new(2), Capacity::new(3));
     let (decision, because) = (Decision::Scale { from, to }, "cpu".to_owned());
-    let made = Made { decision, because: because.clone(), outcome: Outcome::Applied, error: None, evaluation: json!({}) };
+    let made =
+        Made { decision, because: because.clone(), outcome: Outcome::Applied, error: None, evaluation: json!({}) };
     let (policy, outcome, error) = ("web".into(), None, None);
     vec![
         Record::Action(Action { policy, asg: "web".into(), region: None, at, from, to, because, outcome, error }),

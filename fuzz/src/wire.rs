@@ -73,6 +73,7 @@ fn whole(received: &str) -> Option<usize> {
 /// An answer with its length.
 pub(crate) fn http(status: u16, content_type: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
-    let head = format!("HTTP/1.1 {status} Whatever\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n");
+    let head =
+        format!("HTTP/1.1 {status} Whatever\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n");
     [head.as_bytes(), body].concat()
 }

@@ -1,4 +1,4 @@
-//! The accept loop: bounded connections, and a time limit on handshakes and headers.
+//! The accept loop: bounded connections, those of the socket apart from the rest, and a time limit on handshakes and headers.
 //!
 //! `axum::serve` installs no timer, without which hyper's own header timeout never fires.
 
@@ -18,17 +18,14 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::access::Transport;
 use super::events::Leave;
+use super::places::{Places, Turn};
 use super::settings::Settings;
 use super::tls::Handshake;
 use super::{View, router, socket, tokens};
-
-/// Connections that are served at once; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 256;
 
 /// How long a client may take to send its headers, which is also how long a connection may idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -102,24 +99,26 @@ impl Server {
     pub async fn serve(mut self, view: View, stop: impl Future<Output = ()> + Send + 'static) {
         let router = router(view, self.settings.clone());
         let (ending, ended) = watch::channel(());
-        let mut connections = JoinSet::new();
+        // Whoever fills the one does not keep operators out of the other.
+        let (mut on_tcp, mut on_socket) = (Places::default(), Places::default());
         let mut stop = std::pin::pin!(stop);
         loop {
-            let has_room = connections.len() < MAX_CONNECTIONS;
             // By axum's trait, which tries again after an error and rests when file descriptors have run out.
             tokio::select! {
                 () = &mut stop => break,
-                Some(_) = connections.join_next() => {}
-                (stream, _) = Listener::accept(&mut self.tcp), if has_room => {
-                    connections.spawn(tcp(stream, self.handshake.clone(), router.clone(), ended.clone()));
+                Some(()) = on_tcp.end() => {}
+                Some(()) = on_socket.end() => {}
+                (stream, _) = Listener::accept(&mut self.tcp) => {
+                    on_tcp.seat(|turn| tcp(stream, self.handshake.clone(), router.clone(), turn, ended.clone()));
                 }
-                stream = next(self.socket.as_mut()), if has_room => {
-                    connections.spawn(unix(stream, router.clone(), ended.clone()));
+                stream = next(self.socket.as_mut()) => {
+                    on_socket.seat(|turn| unix(stream, router.clone(), turn, ended.clone()));
                 }
             }
         }
         drop((self, ending));
-        while connections.join_next().await.is_some() {}
+        while on_tcp.end().await.is_some() {}
+        while on_socket.end().await.is_some() {}
     }
 }
 
@@ -131,29 +130,35 @@ async fn next(socket: Option<&mut socket::Listener>) -> UnixStream {
     }
 }
 
-async fn tcp(stream: TcpStream, handshake: Option<Arc<Handshake>>, router: Router, ended: watch::Receiver<()>) {
+async fn tcp(
+    stream: TcpStream,
+    handshake: Option<Arc<Handshake>>,
+    router: Router,
+    turn: Turn,
+    ended: watch::Receiver<()>,
+) {
     // A client that is gone has no address, and needs none.
     let Ok(local) = stream.local_addr().map(|address| address.ip().to_canonical()) else { return };
     let transport = Transport::Tcp { local, tls: handshake.is_some() };
     match handshake {
-        None => converse(stream, transport, router, ended).await,
+        None => converse(stream, transport, router, turn, ended).await,
         Some(handshake) => {
             // A client that breaks off or is too slow is its own affair, here and below.
             if let Ok(Ok(stream)) = timeout(HEADER_TIMEOUT, handshake.accept(stream)).await {
-                converse(stream, transport, router, ended).await;
+                converse(stream, transport, router, turn, ended).await;
             }
         }
     }
 }
 
-async fn unix(stream: UnixStream, router: Router, ended: watch::Receiver<()>) {
+async fn unix(stream: UnixStream, router: Router, turn: Turn, ended: watch::Receiver<()>) {
     // Without knowing who is there nothing can be put down to anybody.
     let Ok(peer) = stream.peer_cred() else { return };
-    converse(stream, Transport::Socket { uid: peer.uid() }, router, ended).await;
+    converse(stream, Transport::Socket { uid: peer.uid() }, router, turn, ended).await;
 }
 
 /// Answers one client, until it leaves, its time is up, or the sender of `ended` is gone.
-async fn converse<S>(stream: S, transport: Transport, router: Router, mut ended: watch::Receiver<()>)
+async fn converse<S>(stream: S, transport: Transport, router: Router, turn: Turn, mut ended: watch::Receiver<()>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -164,6 +169,7 @@ where
     let (leaving, leave) = watch::channel(());
     let leave = Leave(leave);
     let answer = service_fn(move |mut request: Request<Incoming>| {
+        turn.ask();
         request.extensions_mut().insert(transport);
         request.extensions_mut().insert(leave.clone());
         router.call(request)
