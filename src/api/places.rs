@@ -4,56 +4,73 @@
 //! read. So those who hold connections without using them keep out nobody but each other.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::Instant;
 
-/// Connections that are served at once.
-pub(super) const MAX_CONNECTIONS: usize = 256;
+/// Connections of one listener that are served at once.
+const MAX_CONNECTIONS: usize = 384;
+
+/// How long nobody gives way after having come or asked: an honest client's first request is here by then, however many
+/// came after it.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// The connections of one listener.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     taken: HashMap<Id, (AbortHandle, Turn)>,
     tasks: JoinSet<()>,
-    asked: Arc<AtomicU64>,
 }
 
-/// When a connection has asked last, by the number of requests before it.
+/// When a connection has asked last. That it has come counts as asking.
 #[derive(Clone, Debug)]
-pub(super) struct Turn {
-    asked: Arc<AtomicU64>,
-    last: Arc<AtomicU64>,
-}
+pub(super) struct Turn(Arc<Mutex<Instant>>);
 
 impl Turn {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+
     /// Notes that the connection asks now.
     pub fn ask(&self) {
-        self.last.store(self.asked.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn last(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Places {
-    /// Serves a connection, in the place of another one if there is no place left. That it has come counts as asking.
-    pub fn seat<C: Future<Output = ()> + Send + 'static>(&mut self, converse: impl FnOnce(Turn) -> C) {
-        if self.taken.len() >= MAX_CONNECTIONS {
-            self.make_room();
+    /// Waits until there is a place, or somebody who may give way; done at once where there is one already.
+    pub fn room(&self) -> impl Future<Output = ()> + use<> {
+        let full = self.taken.len() >= MAX_CONNECTIONS;
+        let from = self.least().filter(|_| full).map(|(_, last)| last + GRACE);
+        async move {
+            if let Some(from) = from {
+                tokio::time::sleep_until(from).await;
+            }
         }
-        let turn = Turn { asked: self.asked.clone(), last: Arc::default() };
-        turn.ask();
-        let task = self.tasks.spawn(converse(turn.clone()));
-        self.taken.insert(task.id(), (task, turn));
     }
 
-    /// Ends the connection that has asked least lately.
-    fn make_room(&mut self) {
-        let least = self.taken.iter().min_by_key(|(_, (_, turn))| turn.last.load(Ordering::Relaxed));
-        if let Some(id) = least.map(|(id, _)| *id)
+    /// Serves a connection, in the place of another one if there is no place left.
+    pub fn seat<C: Future<Output = ()> + Send + 'static>(&mut self, converse: impl FnOnce(Turn) -> C) {
+        let full = self.taken.len() >= MAX_CONNECTIONS;
+        if let Some((id, _)) = self.least().filter(|_| full)
             && let Some((task, _)) = self.taken.remove(&id)
         {
             task.abort();
         }
+        let turn = Turn::new();
+        let task = self.tasks.spawn(converse(turn.clone()));
+        self.taken.insert(task.id(), (task, turn));
+    }
+
+    /// Who has asked least lately, and when.
+    fn least(&self) -> Option<(Id, Instant)> {
+        self.taken.iter().map(|(id, (_, turn))| (*id, turn.last())).min_by_key(|(_, last)| *last)
     }
 
     /// Waits until a connection has ended; `None` where there is none.

@@ -16,7 +16,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -32,6 +32,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest request head, and the most of an answer that is kept for a client that reads slowly.
 const BUFFER: usize = 16 * 1024;
+
+/// Connections that may wait to be accepted, where the system lets so many. One that finds no place comes again a second later.
+const BACKLOG: u32 = 4096;
 
 /// How long a connection may last, so that nobody who keeps asking, or never reads, keeps a place for ever.
 const LIFETIME: Duration = Duration::from_mins(1);
@@ -83,7 +86,7 @@ impl Server {
             ),
             None => None,
         };
-        let tcp = TcpListener::bind(listen).await.map_err(|error| BindError::Listen(listen, error))?;
+        let tcp = bind(listen).map_err(|error| BindError::Listen(listen, error))?;
         Ok(Self { tcp, socket, handshake, settings: Arc::new(settings.clone()) })
     }
 
@@ -103,15 +106,16 @@ impl Server {
         let (mut on_tcp, mut on_socket) = (Places::default(), Places::default());
         let mut stop = std::pin::pin!(stop);
         loop {
+            let (tcp_room, socket_room) = (on_tcp.room(), on_socket.room());
             // By axum's trait, which tries again after an error and rests when file descriptors have run out.
             tokio::select! {
                 () = &mut stop => break,
                 Some(()) = on_tcp.end() => {}
                 Some(()) = on_socket.end() => {}
-                (stream, _) = Listener::accept(&mut self.tcp) => {
+                (stream, _) = after(tcp_room, Listener::accept(&mut self.tcp)) => {
                     on_tcp.seat(|turn| tcp(stream, self.handshake.clone(), router.clone(), turn, ended.clone()));
                 }
-                stream = next(self.socket.as_mut()) => {
+                stream = after(socket_room, next(self.socket.as_mut())) => {
                     on_socket.seat(|turn| unix(stream, router.clone(), turn, ended.clone()));
                 }
             }
@@ -120,6 +124,20 @@ impl Server {
         while on_tcp.end().await.is_some() {}
         while on_socket.end().await.is_some() {}
     }
+}
+
+fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart need not wait until the last connection is forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(listen)?;
+    socket.listen(BACKLOG)
+}
+
+/// `then`, which is not begun before `first` is done.
+async fn after<T>(first: impl Future<Output = ()>, then: impl Future<Output = T>) -> T {
+    first.await;
+    then.await
 }
 
 /// The next connection to the socket; never, where there is none.
