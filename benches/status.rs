@@ -17,9 +17,9 @@ fn status(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("10000 policies");
     for path in ["/api/v1/status", "/api/v1/policies", "/metrics", "/"] {
         let answer = || runtime.block_on(site.get(path));
-        let mut size = 0;
-        let memory = allocation_counter::measure(|| size = answer().body.len());
-        println!("{path}: {} kB, at most {} kB in memory with the asking client", size / 1000, memory.bytes_max / 1000);
+        let mut length = 0;
+        let memory = allocation_counter::measure(|| length = answer().body.len());
+        println!("{path}: {} kB, at most {} kB in memory with the asking client", length / 1000, memory.bytes_max / 1000);
         group.bench_function(path, |bencher| bencher.iter(answer));
     }
 }

@@ -1,4 +1,4 @@
-//! The API against its own description: Schemathesis asks every route whatever the OpenAPI document allows, and much
+//! The API against its own description: Schemathesis asks every route whatever that description allows, and much
 //! that it does not, and finds each answer in the document.
 //!
 //! `SETPOINT_CONTRACT_EXAMPLES` sets how many requests each route gets of each kind; it is small by default.

@@ -330,7 +330,7 @@ fn python_with_moto() -> Result<PathBuf, String> {
     package("moto", MOTO).map(|folder| folder.join("bin/python"))
 }
 
-/// A Python with Schemathesis, which asks a server whatever its OpenAPI document allows. `None`: the test is left out.
+/// A Python with Schemathesis, which asks a server whatever its own description allows. `None`: the test is left out.
 pub fn schemathesis() -> Option<PathBuf> {
     or_leave_out(package("schemathesis", SCHEMATHESIS).map(|folder| folder.join("bin/python")))
 }
