@@ -19,7 +19,11 @@ fn status(criterion: &mut Criterion) {
         let answer = || runtime.block_on(site.get(path));
         let mut length = 0;
         let memory = allocation_counter::measure(|| length = answer().body.len());
-        println!("{path}: {} kB, at most {} kB in memory with the asking client", length / 1000, memory.bytes_max / 1000);
+        println!(
+            "{path}: {} kB, at most {} kB in memory with the asking client",
+            length / 1000,
+            memory.bytes_max / 1000
+        );
         group.bench_function(path, |bencher| bencher.iter(answer));
     }
 }

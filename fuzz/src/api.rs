@@ -31,7 +31,7 @@ struct Site {
 pub fn check(input: &[u8]) {
     let (asked, body) = input.split_at(input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len()));
     // Everything after the first word but for what ends the line.
-    let asked: Vec<u8> = asked.iter().copied().filter(|byte| *byte > b' ' || *byte == b' ').collect();
+    let asked: Vec<u8> = asked.iter().copied().filter(|byte| *byte >= b' ').collect();
     let (method, path) = asked.split_at(asked.iter().position(|byte| *byte == b' ').unwrap_or(asked.len()));
     let body = body.get(1..).unwrap_or_default();
     if path.starts_with(b" /api/v1/events") {
