@@ -23,7 +23,12 @@ async fn every_route_answers_with_its_type_and_the_security_headers() {
     let site = Site::open(fleet()).await;
     let routes = [
         ("/", 200, "text/html; charset=utf-8"),
-        ("/style.css", 200, "text/css; charset=utf-8"),
+        ("/plain", 200, "text/html; charset=utf-8"),
+        ("/site/style.css", 200, "text/css; charset=utf-8"),
+        ("/site/main.js", 200, "text/javascript; charset=utf-8"),
+        ("/site/icon.svg", 200, "image/svg+xml"),
+        ("/site/nothing.js", 404, "application/problem+json"),
+        ("/site/%FF", 404, "application/problem+json"),
         ("/healthz", 200, "text/plain; charset=utf-8"),
         ("/readyz", 200, "text/plain; charset=utf-8"),
         ("/metrics", 200, "text/plain; version=0.0.4; charset=utf-8"),
@@ -31,6 +36,7 @@ async fn every_route_answers_with_its_type_and_the_security_headers() {
         ("/api/v1/policies", 200, "application/json"),
         ("/api/v1/policies/web", 200, "application/json"),
         ("/api/v1/policies/web/explain", 200, "application/json"),
+        ("/api/v1/policies/web/series", 200, "application/json"),
         ("/api/v1/policies/fresh/explain", 503, "application/problem+json"),
         ("/api/v1/policies/nobody/explain", 404, "application/problem+json"),
         ("/api/v1/policies/nobody", 404, "application/problem+json"),
@@ -114,7 +120,7 @@ async fn readiness_names_the_lane_that_has_not_finished() {
     let status = site.get("/api/v1/status").await.json();
     assert_eq!(status["ready"], false);
     assert_eq!(status["not_ready_because"], "lane main has not finished a cycle yet");
-    assert!(site.get("/").await.body.contains("lane main has not finished a cycle yet"));
+    assert!(site.get("/plain").await.body.contains("lane main has not finished a cycle yet"));
     assert_eq!(site.get("/healthz").await.status, 200);
 }
 
@@ -279,9 +285,9 @@ async fn what_objects_to_a_scale_in_is_told_before_there_is_one() {
 }
 
 #[tokio::test]
-async fn the_page_says_each_state_in_words() {
+async fn the_plain_page_says_each_state_in_words() {
     let site = Site::open(fleet()).await;
-    let page = site.get("/").await.body;
+    let page = site.get("/plain").await.body;
     for says in [
         "90 %</span>, above its target of 70 %",
         "410 ms</span>, target 500 ms",
@@ -316,9 +322,9 @@ async fn the_page_says_each_state_in_words() {
 }
 
 #[tokio::test]
-async fn every_link_leads_somewhere() {
+async fn every_link_of_the_plain_page_leads_somewhere() {
     let site = Site::open(fleet()).await;
-    let page = site.get("/").await.body;
+    let page = site.get("/plain").await.body;
     let links: Vec<&str> = page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
     for path in ["/metrics", "/api/v1/status", "/api/v1/policies", "/api/v1/policies/web", "/api/v1/policies/fresh"] {
         assert!(links.contains(&path), "{path} in {links:?}");
@@ -340,7 +346,7 @@ async fn a_large_fleet_shows_those_in_trouble_and_says_that_there_are_more() {
         snapshot.policies.insert(calm.name.clone(), Arc::new(calm));
     }
     let site = Site::open(snapshot).await;
-    let page = site.get("/").await.body;
+    let page = site.get("/plain").await.body;
     assert_eq!(page.matches("<section").count(), 200);
     assert!(page.contains("311 policies. ") && page.contains("This page shows 200 of them."));
     let place = |name: &str| page.find(&format!("id=\"policy-{name}\"")).unwrap_or_else(|| panic!("{name} is shown"));
@@ -402,7 +408,7 @@ async fn a_reload_that_was_refused_is_everywhere() {
     site.board.publish(|snapshot| snapshot.configuration.reload_error = Some(format!("line 3: {HOSTILE}")));
     let metrics = samples(&site.get("/metrics").await.body);
     assert!(metrics["setpoint_config_last_reload_successful"] < 0.5);
-    assert!(site.get("/").await.body.contains("line 3: &lt;script&gt;"));
+    assert!(site.get("/plain").await.body.contains("line 3: &lt;script&gt;"));
     let status = site.get("/api/v1/status").await.json();
     assert_eq!(status["configuration"]["reload_error"], format!("line 3: {HOSTILE}"));
 }

@@ -60,7 +60,7 @@ mkdir "$1/changes" "$1/work" "$1/root"
 cp --archive "$2/." "$1/changes"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$1/changes,workdir=$1/work" "$1/root"
 exec timeout --kill-after 10 300 systemd-nspawn --quiet --directory "$1/root" --boot --register=no --keep-unit \
-    --private-network --machine setpoint-trial --bind "$3:/results" systemd.unit=trial.service
+    --private-network --machine "$4" --bind "$3:/results" systemd.unit=trial.service
 "#;
 
 #[test]
@@ -82,36 +82,25 @@ fn the_unit_lives_in_a_real_systemd() {
     if have(&["root", "systemd-nspawn", "unshare"]).is_none() {
         return;
     }
-    let folder = tempfile::tempdir().expect("a folder");
-    let [mounts, files, results] = ["mounts", "files", "results"].map(|name| folder.path().join(name));
-    fs::create_dir(&mounts).and_then(|()| fs::create_dir(&results)).expect("folders");
-    write(&files.join("etc/setpoint/setpoint.toml"), CONFIGURATION);
-    write(&files.join("etc/default/setpoint"), CREDENTIALS);
-    write(&files.join("etc/systemd/system/setpoint.service"), UNIT);
-    write(&files.join("etc/systemd/system/setpoint.service.d/impatience.conf"), IMPATIENCE);
-    write(&files.join("etc/systemd/system/trial.service"), TRIAL);
-    write(&files.join("trial.sh"), include_str!("service/trial.sh"));
-    copy(static_binary(), &files.join("usr/bin/setpoint"));
-
-    let boot = Command::new("unshare")
-        .args(["--mount", "--propagation", "private", "bash", "-c", BOOT, "boot"])
-        .args([&mounts, &files, &results])
-        .stdin(Stdio::null())
-        .output()
-        .expect("unshare runs");
-
-    let read = |name| fs::read_to_string(results.join(name)).unwrap_or_default();
-    let text = read("seen");
-    let seen: BTreeMap<&str, &str> = text.lines().filter_map(|line| line.split_once('=')).collect();
-    let context = || format!("{text}\n{}\n{}\n{}", read("errors"), read("journal"), printed(&boot));
-    let check = |name, expected| assert_eq!(seen.get(name), Some(&expected), "{name} in\n{}", context());
+    let seen = boot("unit", include_str!("service/trial.sh"), |root| {
+        write(&root.join("etc/setpoint/setpoint.toml"), CONFIGURATION);
+        write(&root.join("etc/default/setpoint"), CREDENTIALS);
+        write(&root.join("etc/systemd/system/setpoint.service"), UNIT);
+        write(&root.join("etc/systemd/system/setpoint.service.d/impatience.conf"), IMPATIENCE);
+        copy(static_binary(), &root.join("usr/bin/setpoint"));
+    });
+    let check = |name, expected| seen.check(name, expected);
 
     // Type=notify: `start` returns when the first cycle is finished.
     check("start", "0");
     check("state", "active");
     // The range that systemd takes dynamic users from.
     let user: Option<u32> = seen.get("user").and_then(|user| user.parse().ok());
-    assert!(user.is_some_and(|user| (61184..=65519).contains(&user)), "{user:?} is no dynamic user in\n{}", context());
+    assert!(
+        user.is_some_and(|user| (61184..=65519).contains(&user)),
+        "{user:?} is no dynamic user in\n{}",
+        seen.context
+    );
     check("capabilities", "0000000000000000");
     check("no_new_privileges", "1");
     check("system_call_filter", "2");
@@ -126,6 +115,39 @@ fn the_unit_lives_in_a_real_systemd() {
     check("stop", "inactive success 0");
     // 78 is not tried again.
     check("start_of_nonsense", "failed 78 0");
+}
+
+#[test]
+fn a_newcomer_installs_upgrades_and_purges_the_package() {
+    if have(&["root", "systemd-nspawn", "unshare", "dpkg", "cargo-deb"]).is_none() {
+        return;
+    }
+    let seen = boot("package", include_str!("service/package.sh"), |root| {
+        write(&root.join("own/setpoint.toml"), CONFIGURATION);
+        write(&root.join("own/credentials"), CREDENTIALS);
+        package("1", &root.join("packages/first.deb"));
+        package("2", &root.join("packages/second.deb"));
+    });
+    let check = |name, expected| seen.check(name, expected);
+
+    check("install", "0");
+    // Nobody has said yet what to scale.
+    check("after_install", "inactive disabled");
+    check("check_of_what_is_shipped", "0");
+    check("environment", "600 root");
+    check("start", "0");
+    check("status", "1");
+    check("pause", "0");
+    check("upgrade", "0");
+    check("version", "0.1.0-2");
+    check("after_upgrade", "active enabled");
+    check("new_process", "yes");
+    check("configuration", "kept");
+    check("status_after_upgrade", "1");
+    check("history", "1");
+    check("after_removal", "inactive setpoint.toml");
+    check("purge", "0");
+    check("left", "");
 }
 
 #[test]
@@ -157,6 +179,61 @@ fn the_image_holds_the_binary_alone_and_runs() {
         "65532:65532 [/setpoint] [run --config /etc/setpoint/setpoint.toml]",
     );
     becomes_ready(&storage);
+}
+
+/// What a trial noted, and all that can be told of it where something is amiss.
+struct Seen {
+    notes: BTreeMap<String, String>,
+    context: String,
+}
+
+impl Seen {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.notes.get(name).map(String::as_str)
+    }
+
+    fn check(&self, name: &str, expected: &str) {
+        assert_eq!(self.get(name), Some(expected), "{name} in\n{}", self.context);
+    }
+}
+
+/// Boots a systemd of this name, whose only work is the script `trial`, with the files that `lay` puts below the root that it is given.
+fn boot(name: &str, trial: &str, lay: impl FnOnce(&Path)) -> Seen {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [mounts, files, results] = ["mounts", "files", "results"].map(|name| folder.path().join(name));
+    fs::create_dir(&mounts).and_then(|()| fs::create_dir(&results)).expect("folders");
+    lay(&files);
+    write(&files.join("etc/systemd/system/trial.service"), TRIAL);
+    write(&files.join("trial.sh"), trial);
+    let boot = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "bash", "-c", BOOT, "boot"])
+        .args([&mounts, &files, &results])
+        .arg(name)
+        .stdin(Stdio::null())
+        .output()
+        .expect("unshare runs");
+
+    let read = |name| fs::read_to_string(results.join(name)).unwrap_or_default();
+    let text = read("seen");
+    let notes = text.lines().filter_map(|line| line.split_once('='));
+    Seen {
+        notes: notes.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        context: format!("{text}\n{}\n{}\n{}", read("errors"), read("journal"), printed(&boot)),
+    }
+}
+
+/// Makes the package of the binary that was built for the tests.
+fn package(revision: &str, to: &Path) {
+    let folder = tempfile::tempdir().expect("a folder");
+    copy(static_binary(), &folder.path().join("release/setpoint"));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/package");
+    let mut command = Command::new(script);
+    command
+        .env("CARGO_TARGET_DIR", folder.path())
+        .args(["--no-build", "--fast", "--deb-revision", revision, "--output"])
+        .arg(to);
+    fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+    succeed(&mut command);
 }
 
 /// Runs the image read-only, without a capability and without a network, until it says that a cycle is finished.

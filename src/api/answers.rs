@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::conditions::{Condition, conditions};
-use super::words::{Reading, Trouble, troubles};
+use super::words::{Reading, Trouble, ratio, troubles};
 use crate::control::{Decision, Evaluation, Reason, Recommendation, Stage, StageName};
 use crate::journal;
 use crate::observation::{GroupStatus, Observation, optional_seconds, seconds};
@@ -131,6 +131,8 @@ struct Orders {
 struct Metric {
     #[serde(flatten)]
     status: MetricStatus,
+    /// What is compared with the target, over the target: above 1 it is missed. Null where that is unknown.
+    ratio: Option<f64>,
     says: String,
 }
 
@@ -282,6 +284,10 @@ impl Orders {
 }
 
 fn metrics(policy: &PolicyStatus) -> Vec<Metric> {
-    let metric = |status: &MetricStatus| Metric { status: status.clone(), says: Reading(policy, status).to_string() };
+    let metric = |status: &MetricStatus| Metric {
+        status: status.clone(),
+        ratio: ratio(policy, status),
+        says: Reading(policy, status).to_string(),
+    };
     policy.metrics.iter().map(metric).collect()
 }

@@ -113,11 +113,14 @@ impl Seen<'_> {
     /// What keeps the desired capacity from being set in either direction.
     fn hindrances(&self) -> Vec<Why> {
         let mut found: Vec<Why> = Vec::new();
-        let Some(group) = &self.policy.group else { return vec![self.group_unknown()] };
         let PerDirection { out, inward } = self.orders.stops(&self.policy.name, self.now);
         if out && inward {
             found.extend(self.pauses().map(|(policy, pause)| ("Paused", paused(policy, pause))));
         }
+        let Some(group) = &self.policy.group else {
+            found.push(self.group_unknown());
+            return found;
+        };
         match self.policy.mode {
             Mode::Paused => found.push(("Paused", "the configuration pauses the policy".into())),
             Mode::Observe => found.push(("Observing", "the policy only observes".into())),

@@ -50,13 +50,18 @@ pub(super) async fn run(file: PathBuf, log_format: LogFormat) -> anyhow::Result<
 
 fn load(file: &Path) -> Result<Config, Findings> {
     let mut config = config::load(file, config::environment())?;
-    let given = || std::env::var_os("STATE_DIRECTORY").as_deref().and_then(state_directory);
-    config.state.directory = config.state.directory.take().or_else(given);
+    config.state.directory = config.state.directory.take().or_else(|| given("STATE_DIRECTORY"));
+    let socket = || given("RUNTIME_DIRECTORY").map(|directory| directory.join("setpoint.sock"));
+    config.http.socket = config.http.socket.take().or_else(socket);
     Ok(config)
 }
 
-/// The first directory that the service manager gives for state, as `STATE_DIRECTORY` lists them.
-fn state_directory(listed: &OsStr) -> Option<PathBuf> {
+/// The first of the directories that the service manager lists in this variable of the environment.
+fn given(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).as_deref().and_then(first_directory)
+}
+
+fn first_directory(listed: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(listed).next().filter(|path| path.is_absolute())
 }
 

@@ -20,6 +20,14 @@ const MOST_LEAD: f64 = 1.5;
 /// Stands for no demand at all, whose logarithm does not exist; rounds to no instances.
 const LEAST: f64 = 0.01;
 
+/// The group as a controller sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    pub desired: Capacity,
+    /// Instances that came into service lately may not carry a full share yet, so demand may be more than it seems.
+    pub warming: bool,
+}
+
 /// What the controller of one metric remembers: nothing before its first evaluation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PidMemory(Option<Last>);
@@ -70,7 +78,8 @@ impl Limits {
 }
 
 /// The capacity, in instances before rounding, that `demand` (finite, not negative) asks for.
-pub fn ask(law: Law, limits: Limits, memory: &mut PidMemory, demand: f64, desired: Capacity, now: Timestamp) -> f64 {
+pub fn ask(law: Law, limits: Limits, memory: &mut PidMemory, demand: f64, group: Group, now: Timestamp) -> f64 {
+    let desired = group.desired;
     let x = log(demand);
     let filter = law.kd.max(SLOPE_FILTER);
     let before = memory.0.take();
@@ -80,7 +89,9 @@ pub fn ask(law: Law, limits: Limits, memory: &mut PidMemory, demand: f64, desire
     let change = before.as_ref().filter(|_| followed).map_or(0.0, |last| e - last.e);
     let asked = anchor + law.kp * change + law.ki * e;
     // What is remembered stays within the limits, so that it can't wind up; what is asked for says what is needed.
-    let u = limits.clamp(asked);
+    // Nor does it learn to want less of a demand that may be more: with a small gain that would take back, again and again,
+    // the instance that warms.
+    let u = limits.clamp(if group.warming { asked.max(anchor) } else { asked });
     let slope = before.as_ref().map_or(0.0, |last| last.slope_towards(x, filter, now));
     let since = before.as_ref().map_or(now, |last| last.since);
     // After a new beginning the proportional part sees the change of demand to come, not that of the anchor.
@@ -116,6 +127,11 @@ mod tests {
 
     const LIMITS: Limits = Limits { min: Capacity::new(1), max: Capacity::new(1000) };
 
+    /// A group of this size, all of it warm.
+    fn settled(size: u32) -> Group {
+        Group { desired: Capacity::new(size), warming: false }
+    }
+
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
@@ -125,7 +141,7 @@ mod tests {
         let law = Law { kp: 0.0, ki: 1.0, kd: 0.0 };
         for (warm, utilization) in [(2.0, 0.9), (20.0, 0.35), (200.0, 0.77)] {
             let demand: f64 = utilization * warm / 0.7;
-            let asked = ask(law, LIMITS, &mut PidMemory::default(), demand, Capacity::new(7), at(0));
+            let asked = ask(law, LIMITS, &mut PidMemory::default(), demand, settled(7), at(0));
             assert!((asked - demand).abs() < 1e-9, "{asked} for {demand}");
         }
     }
@@ -137,7 +153,7 @@ mod tests {
             let mut memory = PidMemory::default();
             (0..40).fold((0.0, 0.0), |_, step| {
                 let demand = 20.0 * (slope * f64::from(step)).exp();
-                (demand, ask(law, LIMITS, &mut memory, demand, Capacity::new(20), at(i64::from(step) * 15)))
+                (demand, ask(law, LIMITS, &mut memory, demand, settled(20), at(i64::from(step) * 15)))
             })
         };
         let (demand, asked) = run(0.015);
@@ -151,8 +167,20 @@ mod tests {
     fn a_small_integral_gain_converges_without_a_restart_at_each_evaluation() {
         let law = Law { kp: 0.0, ki: 0.1, kd: 0.0 };
         let mut memory = PidMemory::default();
-        let asked = (0..60).map(|k| ask(law, LIMITS, &mut memory, 8.0, Capacity::new(10), at(k * 15))).last();
+        let asked = (0..60).map(|k| ask(law, LIMITS, &mut memory, 8.0, settled(10), at(k * 15))).last();
         assert!((asked.unwrap() - 8.0).abs() < 0.05);
+    }
+
+    #[test]
+    fn what_warms_does_not_draw_a_small_integral_gain_down() {
+        let law = Law { kp: 0.0, ki: 0.1, kd: 0.0 };
+        let asked = |warming| {
+            let mut memory = PidMemory::default();
+            ask(law, LIMITS, &mut memory, 9.5, Group { warming, ..settled(10) }, at(0));
+            ask(law, LIMITS, &mut memory, 10.0, settled(10), at(15))
+        };
+        assert!((asked(true) - 10.0).abs() < 1e-9);
+        assert!(asked(false) < 9.96);
     }
 
     #[test]
@@ -161,9 +189,9 @@ mod tests {
         let limits = Limits { min: Capacity::new(1), max: Capacity::new(10) };
         let mut memory = PidMemory::default();
         for k in 0..1000 {
-            ask(law, limits, &mut memory, 500.0, Capacity::new(10), at(k * 15));
+            ask(law, limits, &mut memory, 500.0, settled(10), at(k * 15));
         }
-        let asked = (0..6).map(|k| ask(law, limits, &mut memory, 2.0, Capacity::new(10), at(15_000 + k * 15))).last();
+        let asked = (0..6).map(|k| ask(law, limits, &mut memory, 2.0, settled(10), at(15_000 + k * 15))).last();
         assert!(asked.unwrap() < 2.1, "six half-steps from 10 to 2");
     }
 
@@ -171,10 +199,9 @@ mod tests {
     fn a_group_that_follows_in_parts_does_not_start_it_anew() {
         let law = Law { kp: 0.0, ki: 0.2, kd: 0.0 };
         let mut memory = PidMemory::default();
-        let falling =
-            (0..20).map(|k| ask(law, LIMITS, &mut memory, 10.0, Capacity::new(40 - k), at(i64::from(k) * 15)));
+        let falling = (0..20).map(|k| ask(law, LIMITS, &mut memory, 10.0, settled(40 - k), at(i64::from(k) * 15)));
         assert!(falling.last().unwrap() < 11.0);
-        let moved = ask(law, LIMITS, &mut memory, 10.0, Capacity::new(50), at(300));
+        let moved = ask(law, LIMITS, &mut memory, 10.0, settled(50), at(300));
         assert!(moved > 30.0, "somebody else wanted 50: {moved}");
     }
 
@@ -182,7 +209,7 @@ mod tests {
     fn no_demand_asks_for_the_least() {
         let law = Law { kp: 0.0, ki: 1.0, kd: 60.0 };
         let limits = Limits { min: Capacity::ZERO, max: Capacity::new(10) };
-        let asked = ask(law, limits, &mut PidMemory::default(), 0.0, Capacity::new(3), at(0));
+        let asked = ask(law, limits, &mut PidMemory::default(), 0.0, settled(3), at(0));
         assert_eq!(Capacity::ceil(asked), Some(Capacity::ZERO));
     }
 }

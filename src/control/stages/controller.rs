@@ -140,7 +140,9 @@ fn by_gains(view: &View, memory: &mut MetricState, gains: Gains, demand: f64) ->
     let kd = gains.kd.unwrap_or(view.boot_time.as_secs_f64() / 2.0);
     let limits = Limits { min: view.bounds.min, max: view.bounds.max };
     let law = Law { kp: gains.kp, ki: gains.ki, kd };
-    Ask { scatter, ..plain(pid::ask(law, limits, &mut memory.pid, demand, view.group.desired, view.now)) }
+    let warming = view.group.warm < view.group.in_service || view.arrived > Capacity::ZERO;
+    let group = pid::Group { desired: view.group.desired, warming };
+    Ask { scatter, ..plain(pid::ask(law, limits, &mut memory.pid, demand, group, view.now)) }
 }
 
 /// Keeps the share of time in which `demand` exceeds what serves it.
