@@ -12,6 +12,7 @@ mod metrics;
 mod openapi;
 mod orders;
 mod page;
+mod places;
 mod plain;
 mod policies;
 mod problem;

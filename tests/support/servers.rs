@@ -18,6 +18,9 @@ use super::http;
 /// The moto that the tests were written against.
 const MOTO: &str = "moto[server]==5.2.5";
 
+/// The asker of questions that the tests were written against.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+
 /// The checks of accessibility (axe 4.4.3), as a package for the same Python.
 const AXE: &str = "axe-core-python==0.1.0";
 
@@ -331,14 +334,22 @@ fn private_apt(folder: &Path) -> Result<Vec<String>, String> {
 }
 
 fn python_with_moto() -> Result<PathBuf, String> {
-    // Named for the version, so that another one is fetched when the tests ask for it.
-    let version = MOTO.rsplit('=').next().unwrap_or_default();
-    fetched(&format!("moto-{version}"), fetch_moto).map(|folder| folder.join("bin/python"))
+    package("moto", MOTO).map(|folder| folder.join("bin/python"))
 }
 
-fn fetch_moto(folder: &Path) -> Result<(), String> {
-    run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
-    run(Command::new(folder.join("bin/python")).args(["-m", "pip", "install", "--quiet", MOTO]))
+/// A Python with Schemathesis, which asks a server whatever its own description allows. `None`: the test is left out.
+pub fn schemathesis() -> Option<PathBuf> {
+    or_leave_out(package("schemathesis", SCHEMATHESIS).map(|folder| folder.join("bin/python")))
+}
+
+/// A Python environment with this package.
+fn package(name: &str, package: &str) -> Result<PathBuf, String> {
+    // Named for the version, so that another one is fetched when the tests ask for it.
+    let version = package.rsplit('=').next().unwrap_or_default();
+    fetched(&format!("{name}-{version}"), |folder| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+        run(Command::new(folder.join("bin/python")).args(["-m", "pip", "install", "--quiet", package]))
+    })
 }
 
 /// The checks of accessibility, as a script that a page runs. `None`: they are left out.
