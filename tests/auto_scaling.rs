@@ -257,7 +257,7 @@ async fn garbage_is_no_group() {
         &cut[..cut.len() / 2],
         &cut.replace("<DesiredCapacity>2", "<DesiredCapacity>two"),
         &cut.replace("<DesiredCapacity>2", "<DesiredCapacity>-2"),
-        // The SDK takes what lost its end for what it began with, and gives an empty text for what is missing.
+        // The SDK takes what lost its end for what it began with, and makes up a text for what is missing.
         &cut.replacen("<InstanceId>i-1</InstanceId>", "<Instance>", 1),
         &cut.replacen("<LifecycleState>InService</LifecycleState>", "", 1),
     ]

@@ -10,6 +10,9 @@ use aws_sdk_autoscaling::types;
 use crate::observation::{Group, Instance, Lifecycle, Rivals, Suspended};
 use crate::policy::Capacity;
 
+/// What the SDK gives for a word that is missing.
+const UNSET: &str = "no value was set";
+
 /// A group as it was described, and what the description says about its rivals.
 #[derive(Clone)]
 pub(super) struct Described {
@@ -65,10 +68,10 @@ fn instance(instance: &types::Instance) -> Result<Instance, &'static str> {
         None => Some(Capacity::new(1)),
         Some(weight) => weight.parse().ok().map(Capacity::new),
     };
-    // The SDK reads either as empty where it is missing. An instance whose state was lost must not pass for one that serves
+    // The SDK makes up a text for either where it is missing. An instance whose state was lost must not pass for one that serves
     // nobody: what is left would seem to carry all of the load.
     let id = instance.instance_id().filter(|id| !id.is_empty());
-    let state = instance.lifecycle_state().map(types::LifecycleState::as_str).filter(|state| !state.is_empty());
+    let state = instance.lifecycle_state().map(types::LifecycleState::as_str).filter(|state| *state != UNSET);
     Ok(Instance {
         id: Arc::from(id.ok_or("InstanceId: expected one for each instance")?),
         lifecycle: lifecycle(state.ok_or("LifecycleState: expected one for each instance")?),
