@@ -445,6 +445,20 @@ async fn the_age_of_an_instance_is_from_its_activity_or_from_when_it_was_first_s
 }
 
 #[tokio::test]
+async fn a_clock_that_was_ahead_makes_nothing_warm_up_or_wait_for_as_long() {
+    let (scene, fake) = Scene::start().await;
+    let target = fake.target().await;
+    scene.group(1, &[("i-old", "InService")]);
+    describe_one(&target, 1000).await.unwrap();
+    scene.group(2, &[("i-old", "InService"), ("i-new", "InService")]);
+    assert_eq!(since(&describe_one(&target, 4600).await.unwrap())["i-new"], Some(4600));
+    let looks = fake.requests("DescribeInstanceRefreshes").len();
+    assert_eq!(since(&describe_one(&target, 1030).await.unwrap())["i-new"], Some(1030));
+    assert_eq!(since(&describe_one(&target, 1045).await.unwrap())["i-new"], Some(1030));
+    assert_eq!(fake.requests("DescribeInstanceRefreshes").len(), looks + 1);
+}
+
+#[tokio::test]
 async fn activities_are_read_only_of_a_group_that_is_new_or_launching() {
     let (scene, fake) = Scene::start().await;
     let target = fake.target().await;

@@ -83,8 +83,8 @@ impl Memory {
         let known = self.0.entry(Arc::clone(name)).or_default();
         known.see(group, now);
         let records = if known.told { ACTIVITIES_WHILE_SHORT } else { ACTIVITIES_OF_A_NEW_GROUP };
-        let activities = (!known.told || launching(group)) && known.activities_due <= now;
-        let refresh = known.refresh_due <= now;
+        let activities = (!known.told || launching(group)) && is_due(known.activities_due, now);
+        let refresh = is_due(known.refresh_due, now);
         let activities = activities.then(|| Look::Activities(Arc::clone(name), records));
         activities.into_iter().chain(refresh.then(|| Look::Refresh(Arc::clone(name)))).collect()
     }
@@ -145,12 +145,13 @@ impl Memory {
 }
 
 impl Known {
-    /// An instance that was in service before anybody looked has no time; one that came since, now at the latest.
+    /// An instance that was in service before anybody looked has no time; one that came since, now at the latest, even if
+    /// a clock that was ahead then had it come later: it would be warming up for as long.
     fn see(&mut self, group: &Group, now: Timestamp) {
         let before = self.in_service.take();
         let since = |id: &Arc<str>| match &before {
             None => None,
-            Some(before) => before.get(id).copied().unwrap_or(Some(now)),
+            Some(before) => before.get(id).copied().unwrap_or(Some(now)).map(|since| since.min(now)),
         };
         let in_service = group.instances.iter().filter(|instance| instance.lifecycle == Lifecycle::InService);
         self.in_service = Some(in_service.map(|i| (Arc::clone(&i.id), since(&i.id))).collect());
@@ -185,6 +186,11 @@ fn launching(group: &Group) -> bool {
 fn capacity(group: &Group, counts: impl Fn(Lifecycle) -> bool) -> Capacity {
     let counted = group.instances.iter().filter(|instance| counts(instance.lifecycle));
     counted.fold(Capacity::ZERO, |sum, instance| sum.plus(instance.weight))
+}
+
+/// What lies further ahead than any rest was set by a clock that was ahead.
+fn is_due(due: Timestamp, now: Timestamp) -> bool {
+    due <= now || due > after(now, LOOK_FOR_REFRESH)
 }
 
 fn after(now: Timestamp, rest: Duration) -> Timestamp {
