@@ -14,6 +14,7 @@ mod order;
 mod pages;
 mod remembered;
 mod run;
+mod schema;
 mod simulate;
 mod stage;
 mod status;
@@ -257,6 +258,16 @@ enum Command {
         #[arg(long, short, value_name = "FILE", default_value = "/etc/setpoint/setpoint.toml")]
         config: PathBuf,
     },
+    /// Print what can be configured, as JSON Schema for editors or as the reference.
+    ///
+    /// An editor with the schema completes keys, explains them, and marks most mistakes while they are made. What needs
+    /// more than one value, a calendar or a query's grammar is left to `setpoint check`.
+    #[command(after_help = SCHEMA_EXAMPLE)]
+    Schema {
+        /// What to print.
+        #[arg(long, value_enum, default_value_t)]
+        format: schema::Format,
+    },
     /// Print the IAM policy that a configuration needs, and no more.
     ///
     /// The document goes to the standard output; what to know about it goes to the standard error. It allows to read what
@@ -328,6 +339,11 @@ const NOTIFY_EXAMPLE: &str = "Example:
   chat: arrived
   pager: refused with 401 Unauthorized";
 
+const SCHEMA_EXAMPLE: &str = "Example:
+  $ setpoint schema > setpoint.schema.json
+  and as the first line of setpoint.toml, for Even Better TOML (VS Code), Taplo and Tombi:
+    #:schema ./setpoint.schema.json";
+
 const IAM_EXAMPLE: &str = "Example:
   $ setpoint iam-policy --config setpoint.toml --account 123456789012 > policy.json
   $ aws iam create-policy --policy-name setpoint --policy-document file://policy.json";
@@ -390,6 +406,7 @@ pub fn main() -> ExitCode {
         Command::Simulate(options) => simulate::run(&options),
         Command::Tune(options) => tune::run(&options),
         Command::Notify { config } => runtime().and_then(|runtime| runtime.block_on(notify::run(&config))),
+        Command::Schema { format } => schema::run(format),
         Command::IamPolicy { config, account, tag, as_active } => {
             return iam_policy::run(&config, &iam_policy::Limits { account, tag, as_active });
         }

@@ -1,0 +1,75 @@
+//! The reference of the configuration as Markdown: `docs/configuration.md`.
+
+use std::fmt::Write;
+
+use super::daemon::ROOT;
+use super::{Keys, Need, Value};
+
+const HEAD: &str = "\
+<!-- Made by `setpoint schema --format markdown > docs/configuration.md` from the code that it describes. -->
+
+# Configuration
+
+Every table and key of the configuration file. `setpoint check FILE` says everything that is wrong with a file, with line
+and column, and connects to nothing. [setpoint.toml](../config/setpoint.toml) is the same as a file to start from, and
+[examples](../config/examples) has one for each kind of service.
+
+A **duration** is whole numbers with units, from the longest to the shortest: `\"500ms\"`, `\"90s\"`, `\"5m\"`, `\"1h30m\"`,
+`\"2d\"`. A **size** is a whole number with `MB`, `GB` or `TB`, in thousands. A number without its unit is refused, and so is
+a key that is not on this page.
+
+The environment overrides settings of the daemon, never a policy or a header: `SETPOINT__PROMETHEUS__URL` is `url` in
+`[prometheus]`.
+
+An editor completes and checks these keys while they are written, once it has the schema. With Even Better TOML (VS Code),
+Taplo or Tombi:
+
+    setpoint schema > setpoint.schema.json      # then, as the first line of the configuration:
+    #:schema ./setpoint.schema.json
+";
+
+/// The page.
+pub fn page() -> String {
+    let mut page = HEAD.to_owned();
+    page.push_str("\n## The file itself\n");
+    table(&mut page, &ROOT, "");
+    page
+}
+
+/// Adds a table's keys, and after them each table in it.
+fn table(page: &mut String, table: &Keys, path: &str) {
+    page.push_str("\n| key | is | default | means |\n|---|---|---|---|\n");
+    for key in table.keys {
+        let default = match key.need {
+            Need::Required => "**required**".to_owned(),
+            Need::Optional => String::new(),
+            Need::Default(default) => format!("`{default}`"),
+        };
+        // A bar would end the cell.
+        let row = format!("{} | {default} | {}", key.value, key.doc).replace(" | ", "\0").replace('|', "\\|");
+        let _ = writeln!(page, "| `{}` | {} |", key.name, row.replace('\0', " | "));
+    }
+    let rules: Vec<_> = table.rules.iter().map(ToString::to_string).collect();
+    if !rules.is_empty() {
+        let _ = writeln!(page, "\n{}", rules.join("  \n"));
+    }
+    for key in table.keys {
+        let path = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
+        inner(page, &key.value, &path);
+    }
+}
+
+fn inner(page: &mut String, value: &Value, path: &str) {
+    match value {
+        Value::Table(keys) => {
+            let _ = writeln!(page, "\n## `[{path}]`");
+            table(page, keys, path);
+        }
+        Value::Tables(keys, _) => {
+            let _ = writeln!(page, "\n## `[[{path}]]`");
+            table(page, keys, path);
+        }
+        Value::Either(values) => values.iter().for_each(|value| inner(page, value, path)),
+        _ => {}
+    }
+}
