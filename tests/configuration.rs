@@ -847,7 +847,7 @@ fn policies_are_checked() {
         ("controller = { ▸ki = 1.5 }", "controller.ki", "expected a gain above 0, at most 1"),
         ("controller = { ▸kd = 60 }", "controller.kd", "60 has no unit"),
         ("controller = { ▸kI = 1 }", "controller.kI", "did you mean \"ki\"?"),
-        ("stabilization = { ▸up = \"5m\" }", "stabilization.up", "unknown key"),
+        ("stabilization = { ▸up = \"5m\" }", "stabilization.up", "unknown key, expected one of out, in"),
         ("stabilization = { ▸in = \"2h\" }", "stabilization.in", "expected a duration from 0s to 1h"),
         ("▸stabilization = \"5m\"", "stabilization", "expected a table"),
         ("▸stabilisation = { in = \"5m\" }", "stabilisation", "did you mean \"stabilization\"?"),

@@ -34,25 +34,33 @@ const REST: &str = r#"
     [[policy]]
     name = "web"
     asg = "web-prod"
-    min = 1
+    min = 2
     max = 10
+    schedule = [{ cron = "0 8 * * *", duration = "1h", max = 6 }]
     step = { out = "unlimited", in = { count = 3 } }
-    [[policy.metric]]
-    name = "cpu"
-    kind = "total"
-    target = 70
-    controller = { kind = "risk", risk = "1%" }
-    scrape = { url = "http://[::1]:8080/metrics", selector = "cpu", read = "gauge", aggregate = "max" }
+    controller = { kind = "step", below = [{ from = 0.5, percent = 10 }, { from = 0.2, count = 1 }] }
     [[policy.metric]]
     name = "rps"
     kind = "total"
     target = 100
     query = "1"
     controller = { kp = 0.2, ki = 0.5, kd = "1m" }
+    [[policy.metric]]
+    name = "cpu"
+    kind = "total"
+    target = 70
+    controller = { kind = "step", below = [{ from = 0.5, percent = 10 }, { from = 0.2, count = 1 }] }
+    scrape = { url = "http://[::1]:8080/metrics", selector = "cpu", read = "gauge", aggregate = "max" }
+    [[policy.metric]]
+    name = "p99"
+    kind = "latency"
+    target = "500ms"
+    query = "1"
+    controller = { kind = "risk", risk = "1%" }
 "#;
 
 /// What `check` says where a schema has no say: of the range of a text with a unit, of two values together, of grammars.
-const BEYOND: [&str; 17] = [
+const BEYOND: [&str; 22] = [
     "expected a duration from ",
     "expected a size from ",
     "is too long, expected less than the interval",
@@ -68,57 +76,88 @@ const BEYOND: [&str; 17] = [
     "of at most three decimals",
     "is a credential",
     "is not a URL",
-    "is no PromQL",
+    "does not parse as PromQL",
+    "is a calculation",
+    "is a scalar",
+    "does not end in _bucket",
     "cron",
+    "is no time zone",
+    "0%\"",
 ];
 
-/// What is put in the place of each value.
-fn probes() -> Vec<Value> {
-    let numbers = [0.000_1, 0.000_9, 0.2, 0.21, 0.5, 0.999, 0.999_1, 1.01, 1.2, 1.6, 10.1, 99.9, 100.1, 1000.5, -0.5];
-    let integers = [-1, 0, 1, 2, 3, 6, 10, 11, 60, 61, 70, 100, 101, 1000, 1001, 100_000, 1_i64 << 40];
-    let texts = [
-        "",
-        "x",
-        "x y",
-        "x:y",
-        "-",
-        "a-b",
-        "/x",
-        "5",
-        "5m",
-        "0s",
-        "500ms",
-        "3h",
-        "9d",
-        "30m1h",
-        "5x",
-        "70%",
-        "0.1%",
-        "170%",
-        "%",
-        "x%",
-        "64MB",
-        "64 GB",
-        "1MB",
-        "unlimited",
-        "http://x",
-        "http://x/?y",
-        "http://x/#y",
-        "ftp://x",
-        "127.0.0.1:80",
-        "127.0.0.1",
-        "[::1]:80",
-        "web-*",
-        "*",
-        "é",
-        "arn:aws:iam::123456789012:role/r",
-        "arn:aws:iam::1:role/r",
+/// What is put in the place of a value with this schema: all kinds of values, and many of its own kind.
+fn probes(schema: &Value) -> Vec<Value> {
+    const FEW: usize = 3;
+    let forms = schema["anyOf"].as_array().into_iter().flatten().chain([schema]);
+    let kinds: Vec<_> = forms.filter_map(|form| form["type"].as_str()).collect();
+    let is_number = kinds.iter().any(|kind| ["integer", "number"].contains(kind));
+    let numbers = NUMBERS.map(Value::from).into_iter().chain(INTEGERS.map(Value::from));
+    let numbers = numbers.take(if is_number { usize::MAX } else { FEW });
+    let texts = TEXTS.map(Value::from).into_iter();
+    let texts = texts.take(if kinds.contains(&"string") { usize::MAX } else { FEW });
+    let others = [
+        json!(true),
+        json!(7),
+        json!([]),
+        json!({}),
+        json!(["x"]),
+        json!([7]),
+        json!([""]),
+        json!([{}]),
+        json!({ "x": "y" }),
+        json!({ "cookie": "x" }),
     ];
-    let others =
-        [json!(true), json!([]), json!({}), json!(["x"]), json!([7]), json!([""]), json!([{}]), json!({ "x": "y" })];
-    let numbers = numbers.into_iter().map(Value::from).chain(integers.into_iter().map(Value::from));
-    numbers.chain(texts.into_iter().map(Value::from)).chain(others).collect()
+    numbers.chain(texts).chain(others).collect()
 }
+
+const NUMBERS: [f64; 16] =
+    [0.5, -0.5, 1000.5, 0.000_1, 0.000_9, 0.123_4, 0.2, 0.21, 0.999, 0.999_1, 1.01, 1.2, 1.6, 10.1, 99.9, 100.1];
+
+const INTEGERS: [i64; 17] = [-1, 0, 1, 2, 3, 6, 10, 11, 60, 61, 70, 100, 101, 1000, 1001, 100_000, 1 << 40];
+
+const TEXTS: [&str; 41] = [
+    "",
+    "x",
+    "5m",
+    "unlimited",
+    "x y",
+    "x:y",
+    "-",
+    "a-b",
+    "/x",
+    "5",
+    "0s",
+    "2s",
+    "500ms",
+    "3h",
+    "9d",
+    "30m1h",
+    "5x",
+    "70%",
+    "0.1%",
+    "170%",
+    "%",
+    "x%",
+    "64MB",
+    "64 GB",
+    "1MB",
+    "http://",
+    "http://x",
+    "http://x/?y",
+    "http://x/#y",
+    "ftp://x",
+    "127.0.0.1:80",
+    "127.0.0.1",
+    "0.0.0.0:80",
+    "[::1]:80",
+    "web-*",
+    "*",
+    "é",
+    "Europe/Berlin",
+    "x{y=\"z\"}",
+    "arn:aws:iam::123456789012:role/r",
+    "arn:aws:iam::1:role/r",
+];
 
 /// Files that pass and, together, have every key.
 fn documents() -> Vec<Value> {
@@ -126,7 +165,7 @@ fn documents() -> Vec<Value> {
         Some(rest) if !rest.starts_with([' ', '#']) => rest.to_owned(),
         _ => line.to_owned(),
     };
-    let mut texts = vec![WRITTEN.lines().map(uncommented).collect::<Vec<_>>().join("\n"), WRITTEN.into(), REST.into()];
+    let mut texts = vec![REST.into(), WRITTEN.lines().map(uncommented).collect::<Vec<_>>().join("\n"), WRITTEN.into()];
     for alternative in WRITTEN.lines().filter_map(|line| line.strip_prefix("##")) {
         let key = alternative.split('=').next().unwrap();
         let in_its_place = |line: &str| match line.strip_prefix("##") {
@@ -140,7 +179,20 @@ fn documents() -> Vec<Value> {
     let examples = fs::read_dir(root.join("examples")).unwrap().map(|entry| entry.unwrap().path());
     let files = examples.filter(|file| !file.to_string_lossy().ends_with(".tests.toml"));
     texts.extend(files.chain([root.join("demo.toml")]).map(|file| fs::read_to_string(file).unwrap()));
-    texts.iter().map(|text| toml::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))).collect()
+    let parsed = texts.iter().map(|text| toml::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}")));
+    parsed.flat_map(|document: Value| one_for_each_metric(&document)).collect()
+}
+
+/// Parsing queries is most of the work, so each document has one metric.
+fn one_for_each_metric(document: &Value) -> Vec<Value> {
+    let metrics = document["policy"][0]["metric"].as_array().unwrap();
+    let with = |metric: &Value| {
+        let mut document = document.clone();
+        document["policy"].as_array_mut().unwrap().truncate(1);
+        document["policy"][0]["metric"] = json!([metric]);
+        document
+    };
+    metrics.iter().map(with).collect()
 }
 
 /// A value in a document, with the schema of it.
@@ -215,14 +267,17 @@ fn check(document: &Value) -> Result<Config, Findings> {
     config::parse("t.toml", &text.join("\n"), [])
 }
 
-/// What a validator says of each document; `None`: it accepts it, or an error. Left out where there is no validator.
+/// What a validator says of each document: the first error, if there is one. Left out where there is no validator. As
+/// draft 7, which is all that some editors know, the schema means the same.
 fn judged(schema: &Value, documents: &[Value]) -> Option<Vec<Option<String>>> {
     const JUDGE: &str = "import json, sys, jsonschema_rs
 schema = json.loads(sys.stdin.readline())
 jsonschema_rs.meta.validate(schema)
-validator = jsonschema_rs.validator_for(schema)
+validator, older = jsonschema_rs.validator_for(schema), jsonschema_rs.Draft7Validator(schema)
 for line in sys.stdin:
-    error = next(validator.iter_errors(json.loads(line)), None)
+    document = json.loads(line)
+    error = next(validator.iter_errors(document), None)
+    assert older.is_valid(document) == (error is None), document
     print(json.dumps(error and f'{error.instance_path}: {error.message[:300]}'))";
     // Schemathesis brings one.
     let python = support::servers::schemathesis()?;
@@ -243,6 +298,12 @@ fn the_page_in_the_docs_is_what_the_code_says() {
     let page =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md")).unwrap_or_default();
     assert!(page == config::page(), "run: cargo run -- schema --format markdown > docs/configuration.md");
+}
+
+#[test]
+fn the_command_prints_the_schema() {
+    let said = Command::new(env!("CARGO_BIN_EXE_setpoint")).arg("schema").output().unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&said.stdout).unwrap(), config::schema());
 }
 
 #[test]
@@ -343,10 +404,15 @@ fn defaults(schema: &Value, key: &str, found: &mut BTreeSet<String>) {
     }
 }
 
+/// The kinds of the tables around a place, on which it depends what may stand there.
+fn kinds(document: &Value, pointer: &str) -> Vec<String> {
+    let ends = pointer.match_indices('/').map(|(end, _)| &pointer[..end]).chain([pointer]);
+    let tables = ends.filter_map(|end| document.pointer(end));
+    tables.flat_map(|table| [&table["kind"], &table["read"]]).filter_map(Value::as_str).map(String::from).collect()
+}
+
 /// Each document with one change: a value replaced, left out or added.
 fn changed(schema: &Value) -> Vec<Value> {
-    /// In as many different documents each key is changed.
-    const TIMES: usize = 3;
     let documents = documents();
     let mut good: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for document in &documents {
@@ -358,7 +424,7 @@ fn changed(schema: &Value) -> Vec<Value> {
             }
         }
     }
-    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    let mut done = BTreeSet::new();
     let mut changed = Vec::new();
     for document in &documents {
         let mut change = |pointer: &str, by: &dyn Fn(&mut Value)| {
@@ -367,11 +433,11 @@ fn changed(schema: &Value) -> Vec<Value> {
             changed.push(other);
         };
         let places = all_places(document, schema);
-        let new: Vec<_> = places.iter().filter(|place| *times.get(&place.key).unwrap_or(&0) < TIMES).collect();
-        for place in &new {
+        let new = |place: &&Place| done.insert((place.key.clone(), kinds(document, &place.pointer)));
+        for place in places.iter().filter(new) {
             let words = place.schema["enum"].as_array().cloned().unwrap_or_default();
             if !place.pointer.is_empty() {
-                for value in probes().iter().chain(&words).chain(&good[&place.key]) {
+                for value in probes(place.schema).iter().chain(&words).chain(&good[&place.key]) {
                     change(&place.pointer, &|place| *place = value.clone());
                 }
             }
@@ -387,9 +453,6 @@ fn changed(schema: &Value) -> Vec<Value> {
                     list.as_array_mut().unwrap().resize(40, first);
                 });
             }
-        }
-        for place in new {
-            *times.entry(place.key.clone()).or_default() += 1;
         }
     }
     changed

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::super::document::{OVERRIDES, PREFIX};
 use super::daemon::ROOT;
 use super::{Keys, Need, Value};
 
@@ -18,9 +19,6 @@ A **duration** is whole numbers with units, from the longest to the shortest: `\
 `\"2d\"`. A **size** is a whole number with `MB`, `GB` or `TB`, in thousands. A number without its unit is refused, and so is
 a key that is not on this page.
 
-The environment overrides settings of the daemon, never a policy or a header: `SETPOINT__PROMETHEUS__URL` is `url` in
-`[prometheus]`.
-
 An editor completes and checks these keys while they are written, once it has the schema. With Even Better TOML (VS Code),
 Taplo or Tombi:
 
@@ -33,6 +31,10 @@ pub fn page() -> String {
     let mut page = HEAD.to_owned();
     page.push_str("\n## The file itself\n");
     table(&mut page, &ROOT, "");
+    page.push_str("\n## The environment\n\nIt overrides settings of the daemon, never a policy or a header:\n\n");
+    for name in OVERRIDES {
+        let _ = writeln!(page, "- `{PREFIX}{name}`");
+    }
     page
 }
 

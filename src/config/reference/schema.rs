@@ -1,5 +1,6 @@
 //! The JSON Schema (2020-12) of the configuration, for editors. It says what one value may be; what needs a calendar, a
-//! `PromQL` parser or a comparison of two values is left to `setpoint check`.
+//! `PromQL` parser or a comparison of two values is left to `setpoint check`. Its keywords mean the same in draft 7, which
+//! is all that some editors know.
 
 use std::ops::Bound;
 
