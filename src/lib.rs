@@ -19,6 +19,7 @@
 //! | [`journal`] | what must survive a restart |
 //! | [`daemon`] | lanes, cycles, reload, shutdown |
 //! | [`backtest`] | a policy replayed on its owner's history |
+//! | [`notification`] | tells people what they would want to be told |
 //! | [`status`] | the snapshot that `daemon` publishes and `api` reads |
 //! | [`api`] | HTTP: status, own metrics, the web page |
 //! | [`simulation`] | the embedded world and its wire face |
@@ -52,6 +53,8 @@ pub mod daemon;
 pub mod journal;
 #[cfg(feature = "daemon")]
 pub mod metric;
+#[cfg(feature = "daemon")]
+pub mod notification;
 pub mod observation;
 #[cfg(feature = "daemon")]
 pub mod order;

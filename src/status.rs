@@ -1,5 +1,7 @@
 //! The snapshot that `daemon` publishes and `api` reads. It holds no handle to anything that acts.
 
+mod series;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use crate::journal::{Health, Status as JournalStatus};
 use crate::observation::{GroupStatus, Measurement, elapsed, seconds};
 use crate::order::Standing;
 use crate::policy::{Capacity, MetricKind, Mode, Policy};
+
+pub use series::{Columns, Counts, Series};
 
 /// A lane that has finished no cycle for this many intervals is not ready.
 const PATIENCE: u32 = 3;
@@ -31,8 +35,23 @@ pub struct Snapshot {
     pub journal: JournalStatus,
     /// What operators have ordered.
     pub orders: Arc<Standing>,
+    /// What became of the messages of each `[[notification]]`, by name.
+    pub notifications: BTreeMap<Arc<str>, Delivery>,
     /// The policies, by name.
     pub policies: BTreeMap<Arc<str>, Arc<PolicyStatus>>,
+}
+
+/// What became of the messages of one `[[notification]]` since the start or its last change.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct Delivery {
+    /// Messages that arrived.
+    pub sent: u64,
+    /// Messages that were given up.
+    pub failed: u64,
+    /// Notices that gave way to newer ones, because too many waited.
+    pub dropped: u64,
+    /// What is wrong, while the last attempt failed.
+    pub error: Option<String>,
 }
 
 /// The configuration in force, and what became of the last attempt to replace it.
@@ -102,6 +121,8 @@ pub struct PolicyStatus {
     pub last_action: Option<Action>,
     /// Counts since the policy was started.
     pub counters: Counters,
+    /// Its recent past.
+    pub series: Series,
 }
 
 /// One metric of a policy.
@@ -179,7 +200,23 @@ impl PolicyStatus {
             because: None,
             last_action: None,
             counters: Counters::default(),
+            series: Series::new(policy.interval, policy.metrics.len()),
         }
+    }
+
+    /// What is compared with the metric's target: its valid value, of a total the share of one instance. `None` where
+    /// that is unknown.
+    pub fn against_target(&self, metric: &MetricStatus) -> Option<f64> {
+        match metric.measurement? {
+            Measurement::Value { value, .. } if metric.kind == MetricKind::Total => Some(value / self.serving()?),
+            Measurement::Value { value, .. } | Measurement::Instances { mean: value, .. } => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The instances that a measurement is related to; `None` where there are none, or nobody knows.
+    pub fn serving(&self) -> Option<f64> {
+        self.group.map(|group| group.serving()).filter(|serving| *serving > Capacity::ZERO).map(Capacity::as_f64)
     }
 
     /// What the last evaluation decided.
@@ -192,9 +229,15 @@ impl Snapshot {
     /// A daemon that has just started.
     pub fn new(file: String, now: Timestamp) -> Self {
         let configuration = Configuration { file, loaded: now, reload_error: None, reloads_refused: 0 };
-        let orders = Arc::default();
-        let journal = JournalStatus::default();
-        Self { started: now, configuration, lanes: BTreeMap::new(), journal, orders, policies: BTreeMap::new() }
+        Self {
+            started: now,
+            configuration,
+            lanes: BTreeMap::new(),
+            journal: JournalStatus::default(),
+            orders: Arc::default(),
+            notifications: BTreeMap::new(),
+            policies: BTreeMap::new(),
+        }
     }
 
     /// Whether every lane has finished a cycle lately, and the journal can be written if there should be one.

@@ -90,14 +90,14 @@ async fn over_socket(path: &Path, head: &str) -> Answer {
 }
 
 const READS: [&str; 11] = [
-    "/",
-    "/style.css",
+    "/plain",
     "/readyz",
     "/metrics",
     "/api/v1/status",
     "/api/v1/policies",
     "/api/v1/policies/web",
     "/api/v1/policies/web/explain",
+    "/api/v1/policies/web/series",
     "/api/v1/policies/nobody",
     "/openapi.json",
     "/nothing",
@@ -203,7 +203,11 @@ async fn an_address_that_others_reach_answers_nobody_without_a_token() {
         let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n");
         assert_eq!(over_socket(&files.path("socket"), &head).await.status, known, "{path}");
     }
-    assert_eq!(over_tls(&site, &files, "GET /healthz", None).await.status, 200, "whether it is alive is no secret");
+    for path in ["/", "/healthz", "/site/main.js"] {
+        let answer = over_tls(&site, &files, &format!("GET {path}"), None).await;
+        assert_eq!(answer.status, 200, "whether it is alive is no secret, nor is a page without anything in it");
+        assert!(!answer.body.contains("web-prod") && !answer.body.contains("setpoint.toml"), "{path} tells something");
+    }
 }
 
 #[tokio::test]

@@ -257,6 +257,9 @@ async fn garbage_is_no_group() {
         &cut[..cut.len() / 2],
         &cut.replace("<DesiredCapacity>2", "<DesiredCapacity>two"),
         &cut.replace("<DesiredCapacity>2", "<DesiredCapacity>-2"),
+        // The SDK takes what lost its end for what it began with, and gives an empty text for what is missing.
+        &cut.replacen("<InstanceId>i-1</InstanceId>", "<Instance>", 1),
+        &cut.replacen("<LifecycleState>InService</LifecycleState>", "", 1),
     ]
     .map(str::to_owned);
     for body in bodies {

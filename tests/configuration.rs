@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use setpoint::api::{Role, Tls, Token};
 use setpoint::config::{self, Config, Finding, Findings, Position};
 use setpoint::metric::prometheus::{ClientCertificate, Credentials};
+use setpoint::notification::{Address, Channel, Kind, Topic};
 use setpoint::policy::{
     Adjustment, Aggregation, Band, Bands, Capacity, Controller, Fallback, Gains, MaxDrop, MetricKind, Mode,
     PerDirection, Policy, Reading, Risk, Schedule, Scrape, Source, StepLimit,
@@ -642,6 +643,45 @@ fn an_interface_that_others_reach_needs_tls_and_a_token() {
     ] {
         check("listen = \"127.0.0.1:9480\"", new, key, fragment);
     }
+}
+
+#[test]
+fn notifications_are_checked() {
+    const CHAT: &str = "name = \"chat\"\nkind = \"slack\"\nurl = \"https://chat.example/x\"\n";
+    let check = |keys: &str, key: &str, fragment: &str| {
+        let table = if keys.contains('▸') { keys.to_owned() } else { format!("▸{keys}") };
+        check_text(&format!("{BASE}[[notification]]\n{table}\n"), key, fragment);
+    };
+    check(&format!("{CHAT}▸per_minute = 0"), "notification[chat].per_minute", "expected a whole number from 1 to 60");
+    check(&format!("{CHAT}▸on = [\"all\"]"), "notification[chat].on", "expected a list of \"scale\"");
+    check(
+        &format!("{CHAT}▸policies = [\"a b\"]"),
+        "notification[chat].policies",
+        "expected a list of names of policies",
+    );
+    check(&format!("{CHAT}▸url_file = \"/u\""), "notification[chat].url_file", "excludes url");
+    check(&format!("{CHAT}▸secret_file = \"/s\""), "notification[chat].secret_file", "is for webhooks alone");
+    check(&format!("{CHAT}[[notification]]\n▸{CHAT}"), "notification[chat].name", "the name is taken at");
+    check(&CHAT.replace("kind = \"slack\"", "▸kind = \"mail\""), "notification[chat].kind", "expected one of");
+    check(
+        &CHAT.replace("url = ", "▸url = ").replace("https", "ftp"),
+        "notification[chat].url",
+        "neither http nor https",
+    );
+    let webhook = "name = \"pager\"\nkind = \"webhook\"\nurl = \"https://h\"\n";
+    check_text(&format!("{BASE}▸[[notification]]\n{webhook}"), "notification[pager].secret_file", "is missing");
+
+    let whole =
+        format!("{BASE}[[notification]]\n{webhook}secret_file = \"/s\"\non = [\"limit\"]\npolicies = [\"web-*\"]\n");
+    let channel = Channel {
+        name: "pager".into(),
+        kind: Kind::Webhook { secret_file: "/s".into() },
+        url: Address::Url("https://h/".into()),
+        topics: vec![Topic::Limit],
+        policies: vec!["web-*".into()],
+        per_minute: 6,
+    };
+    assert_eq!(parse(&whole).unwrap_or_else(|findings| panic!("{findings}")).notifications, [channel]);
 }
 
 #[test]

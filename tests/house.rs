@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("journal", "policy observation order control clock"),
     // Of the journal only how it does.
     ("status", "policy observation order control journal::Status journal::Health"),
+    ("notification", "policy observation order control journal::Health status clock telemetry"),
     ("simulation", "policy observation control clock"),
     ("tuning", "policy observation control simulation"),
     ("rehearsal", "policy observation control"),
@@ -25,13 +26,17 @@ const ROOMS: &[(&str, &str)] = &[
     (
         "config",
         "policy metric::prometheus metric::MAX_WINDOW target::Settings target::AssumeRole \
-         api::Settings api::Tls api::Token api::Role journal::Settings rehearsal",
+         api::Settings api::Tls api::Token api::Role journal::Settings notification::Channel notification::Kind \
+         notification::Address notification::Topic rehearsal",
     ),
     ("api", "policy observation order control status clock journal"),
-    ("daemon", "policy observation order control metric target journal status config clock telemetry simulation"),
+    (
+        "daemon",
+        "policy observation order control metric target journal notification status config clock telemetry simulation",
+    ),
     (
         "cli",
-        "policy observation order control metric target journal status config clock telemetry simulation daemon api \
+        "policy observation order control metric target journal notification status config clock telemetry simulation daemon api \
          rehearsal report tuning backtest",
     ),
 ];

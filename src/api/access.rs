@@ -20,11 +20,13 @@ use super::problem::Problem;
 use super::settings::{Role, Settings};
 use super::tokens::{self, Caller};
 
-/// On every answer: nothing is loaded from elsewhere, nothing is guessed, nothing is kept.
+/// On every answer: nothing is loaded from elsewhere, nothing is guessed, nothing is kept. A page may run the scripts
+/// that are served here, may ask here, and can't make markup of what it was answered (trusted types).
 const HEADERS: [(HeaderName, &str); 5] = [
     (
         CONTENT_SECURITY_POLICY,
-        "default-src 'none'; style-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'none'; \
+         frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
     ),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (REFERRER_POLICY, "no-referrer"),
@@ -32,8 +34,11 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (CACHE_CONTROL, "no-store"),
 ];
 
-/// Answered to anybody who reaches the port: it says no more than that the port is open.
-const OPEN: &str = "/healthz";
+/// Answered to anybody who reaches the port: whether it is open, and the page without anything in it, which asks for a
+/// token.
+fn is_open(path: &str) -> bool {
+    matches!(path, "/" | "/healthz") || path.starts_with(super::page::PARTS)
+}
 
 /// How a request came in.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +101,7 @@ fn needed(method: &Method, path: &str, settings: &Settings) -> Option<Role> {
     if ![Method::GET, Method::HEAD].contains(method) {
         return Some(Role::Operator);
     }
-    let open = settings.listen.ip().is_loopback() || path == OPEN;
+    let open = settings.listen.ip().is_loopback() || is_open(path);
     (!open).then_some(Role::Viewer)
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::conditions::{Condition, conditions};
-use super::words::{Reading, Trouble, troubles};
+use super::words::{Reading, Trouble, ratio, troubles};
 use crate::control::{Decision, Evaluation, Reason, Recommendation, Stage, StageName};
 use crate::journal;
 use crate::observation::{GroupStatus, Observation, optional_seconds, seconds};
@@ -37,7 +37,22 @@ pub(super) struct Status {
 /// Every policy in short.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct List {
-    policies: Vec<Summary>,
+    #[schema(value_type = Vec<Summary>)]
+    policies: Summaries,
+}
+
+/// Each is made when it is written, so that those of a large fleet are never there all at once.
+#[derive(Debug)]
+struct Summaries {
+    snapshot: Snapshot,
+    now: Timestamp,
+}
+
+impl Serialize for Summaries {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { snapshot, now } = self;
+        serializer.collect_seq(snapshot.policies.values().map(|policy| Summary::new(policy, &snapshot.orders, *now)))
+    }
 }
 
 /// A policy in short.
@@ -116,6 +131,8 @@ struct Orders {
 struct Metric {
     #[serde(flatten)]
     status: MetricStatus,
+    /// What is compared with the target, over the target: above 1 it is missed. Null where that is unknown.
+    ratio: Option<f64>,
     says: String,
 }
 
@@ -156,26 +173,26 @@ struct Told {
 }
 
 impl Status {
-    pub fn new(snapshot: Snapshot, now: Timestamp) -> Self {
+    /// It copies what is the daemon's, which is little, and none of the policies.
+    pub fn new(snapshot: &Snapshot, now: Timestamp) -> Self {
         let readiness = snapshot.readiness(now);
         Self {
             version: env!("CARGO_PKG_VERSION"),
             ready: readiness.is_ok(),
             not_ready_because: readiness.err(),
             started: snapshot.started,
-            configuration: snapshot.configuration,
-            lanes: snapshot.lanes,
-            journal: snapshot.journal,
-            orders: snapshot.orders,
+            configuration: snapshot.configuration.clone(),
+            lanes: snapshot.lanes.clone(),
+            journal: snapshot.journal.clone(),
+            orders: snapshot.orders.clone(),
             policies: snapshot.policies.len(),
         }
     }
 }
 
 impl List {
-    pub fn new(snapshot: &Snapshot, now: Timestamp) -> Self {
-        let summary = |policy: &Arc<PolicyStatus>| Summary::new(policy, &snapshot.orders, now);
-        Self { policies: snapshot.policies.values().map(summary).collect() }
+    pub fn new(snapshot: Snapshot, now: Timestamp) -> Self {
+        Self { policies: Summaries { snapshot, now } }
     }
 }
 
@@ -267,6 +284,10 @@ impl Orders {
 }
 
 fn metrics(policy: &PolicyStatus) -> Vec<Metric> {
-    let metric = |status: &MetricStatus| Metric { status: status.clone(), says: Reading(policy, status).to_string() };
+    let metric = |status: &MetricStatus| Metric {
+        status: status.clone(),
+        ratio: ratio(policy, status),
+        says: Reading(policy, status).to_string(),
+    };
     policy.metrics.iter().map(metric).collect()
 }

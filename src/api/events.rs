@@ -32,7 +32,7 @@ const PACE: Duration = Duration::from_millis(250);
 pub(super) struct Leave(pub watch::Receiver<()>);
 
 /// Live updates: an event `policy` for each policy at the start and whenever it changes, with the same as the list has of
-/// it, and an event `removed` with the name of one that is gone.
+/// it, and an event `removed` with the name of one that is gone. The id of each is the time on the daemon's clock.
 ///
 /// A stream ends after a minute at most; whoever wants more asks again, as every `EventSource` does.
 #[utoipa::path(get, path = "/api/v1/events", tag = "read", responses(
@@ -106,12 +106,14 @@ impl Feed {
             let snapshot = self.view.reader.borrow();
             (snapshot.policies.get(name).cloned(), snapshot.orders.clone())
         };
+        let now = self.view.clock.now();
+        let event = Event::default().id(now.to_string());
         let Some(policy) = policy else {
             self.sent.remove(name)?;
-            return Some(Event::default().event("removed").json_data(json!({ "name": name })));
+            return Some(event.event("removed").json_data(json!({ "name": name })));
         };
-        let summary = Summary::new(&policy, &orders, self.view.clock.now());
+        let summary = Summary::new(&policy, &orders, now);
         self.sent.insert(name.clone(), policy);
-        Some(Event::default().event("policy").json_data(summary))
+        Some(event.event("policy").json_data(summary))
     }
 }

@@ -46,7 +46,8 @@ impl Collector for Scrape {
         capacities(&mut page, snapshot)?;
         signals(&mut page, snapshot)?;
         decisions(&mut page, snapshot)?;
-        errors(&mut page, snapshot)
+        errors(&mut page, snapshot)?;
+        notifications(&mut page, snapshot)
     }
 }
 
@@ -214,6 +215,16 @@ fn errors(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
     counter("describe_errors_total", "Times that the group could not be described.", |policy| {
         policy.counters.describe_failures
     })
+}
+
+fn notifications(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
+    let outcomes = snapshot.notifications.iter().flat_map(|(name, delivery)| {
+        let labels = |outcome| [("notification", &**name), ("outcome", outcome)];
+        [(labels("sent"), delivery.sent), (labels("failed"), delivery.failed)]
+    });
+    page.counter("notifications_total", "Messages that arrived, or were given up.", outcomes)?;
+    let dropped = snapshot.notifications.iter().map(|(name, delivery)| ([("notification", &**name)], delivery.dropped));
+    page.counter("notices_dropped_total", "Notices that gave way to newer ones, because too many waited.", dropped)
 }
 
 fn policies(snapshot: &Snapshot) -> impl Iterator<Item = ([Label<'_>; 2], &PolicyStatus)> {

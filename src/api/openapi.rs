@@ -11,7 +11,7 @@ use utoipa::openapi::{ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref,
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{View, events, history, metrics, orders, page, policies};
+use super::{View, events, history, metrics, orders, page, plain, policies, series};
 
 const INTRODUCTION: &str = "What Setpoint sees, decides and has done, and what operators may order. Reading on loopback is \
 open; elsewhere it needs a viewer's token. Orders need an operator's token, or the Unix socket. Every order says why, and is \
@@ -44,7 +44,8 @@ async fn openapi() -> Response {
 fn all() -> OpenApiRouter<View> {
     OpenApiRouter::new()
         .routes(routes!(page::index))
-        .routes(routes!(page::style))
+        .routes(routes!(page::part))
+        .routes(routes!(plain::index))
         .routes(routes!(super::healthz))
         .routes(routes!(super::readyz))
         .routes(routes!(metrics::expose))
@@ -53,6 +54,7 @@ fn all() -> OpenApiRouter<View> {
         .routes(routes!(policies::list))
         .routes(routes!(policies::one))
         .routes(routes!(policies::explain))
+        .routes(routes!(series::of_policy))
         .routes(routes!(history::of_policy))
         .routes(routes!(history::of_all))
         .routes(routes!(events::events))

@@ -21,7 +21,8 @@ use crate::status::{MetricStatus, PolicyStatus};
     (status = NOT_MODIFIED, description = "It is what If-None-Match says."),
 ))]
 pub(super) async fn status(State(view): State<View>, headers: HeaderMap) -> Response {
-    tagged::json(&headers, &Status::new(view.snapshot(), view.clock.now()))
+    let status = Status::new(&view.reader.borrow(), view.clock.now());
+    tagged::json(&headers, &status)
 }
 
 /// Every policy in short.
@@ -30,7 +31,7 @@ pub(super) async fn status(State(view): State<View>, headers: HeaderMap) -> Resp
     (status = NOT_MODIFIED, description = "It is what If-None-Match says."),
 ))]
 pub(super) async fn list(State(view): State<View>, headers: HeaderMap) -> Response {
-    tagged::json(&headers, &List::new(&view.snapshot(), view.clock.now()))
+    tagged::json(&headers, &List::new(view.snapshot(), view.clock.now()))
 }
 
 /// One policy with its last evaluation, from top to bottom.

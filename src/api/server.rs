@@ -1,4 +1,4 @@
-//! The accept loop: bounded connections, and a time limit on handshakes and headers.
+//! The accept loop: bounded connections, those of the socket apart from the rest, and a time limit on handshakes and headers.
 //!
 //! `axum::serve` installs no timer, without which hyper's own header timeout never fires.
 
@@ -16,25 +16,25 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::access::Transport;
 use super::events::Leave;
+use super::places::{Places, Turn};
 use super::settings::Settings;
 use super::tls::Handshake;
 use super::{View, router, socket, tokens};
-
-/// Connections that are served at once; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 256;
 
 /// How long a client may take to send its headers, which is also how long a connection may idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest request head, and the most of an answer that is kept for a client that reads slowly.
 const BUFFER: usize = 16 * 1024;
+
+/// Connections that may wait to be accepted, where the system lets so many. One that finds no place comes again a second later.
+const BACKLOG: u32 = 4096;
 
 /// How long a connection may last, so that nobody who keeps asking, or never reads, keeps a place for ever.
 const LIFETIME: Duration = Duration::from_mins(1);
@@ -86,7 +86,7 @@ impl Server {
             ),
             None => None,
         };
-        let tcp = TcpListener::bind(listen).await.map_err(|error| BindError::Listen(listen, error))?;
+        let tcp = bind(listen).map_err(|error| BindError::Listen(listen, error))?;
         Ok(Self { tcp, socket, handshake, settings: Arc::new(settings.clone()) })
     }
 
@@ -102,25 +102,42 @@ impl Server {
     pub async fn serve(mut self, view: View, stop: impl Future<Output = ()> + Send + 'static) {
         let router = router(view, self.settings.clone());
         let (ending, ended) = watch::channel(());
-        let mut connections = JoinSet::new();
+        // Whoever fills the one does not keep operators out of the other.
+        let (mut on_tcp, mut on_socket) = (Places::default(), Places::default());
         let mut stop = std::pin::pin!(stop);
         loop {
-            let has_room = connections.len() < MAX_CONNECTIONS;
+            let (tcp_room, socket_room) = (on_tcp.room(), on_socket.room());
             // By axum's trait, which tries again after an error and rests when file descriptors have run out.
             tokio::select! {
                 () = &mut stop => break,
-                Some(_) = connections.join_next() => {}
-                (stream, _) = Listener::accept(&mut self.tcp), if has_room => {
-                    connections.spawn(tcp(stream, self.handshake.clone(), router.clone(), ended.clone()));
+                Some(()) = on_tcp.end() => {}
+                Some(()) = on_socket.end() => {}
+                (stream, _) = after(tcp_room, Listener::accept(&mut self.tcp)) => {
+                    on_tcp.seat(|turn| tcp(stream, self.handshake.clone(), router.clone(), turn, ended.clone()));
                 }
-                stream = next(self.socket.as_mut()), if has_room => {
-                    connections.spawn(unix(stream, router.clone(), ended.clone()));
+                stream = after(socket_room, next(self.socket.as_mut())) => {
+                    on_socket.seat(|turn| unix(stream, router.clone(), turn, ended.clone()));
                 }
             }
         }
         drop((self, ending));
-        while connections.join_next().await.is_some() {}
+        while on_tcp.end().await.is_some() {}
+        while on_socket.end().await.is_some() {}
     }
+}
+
+fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart need not wait until the last connection is forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(listen)?;
+    socket.listen(BACKLOG)
+}
+
+/// `then`, which is not begun before `first` is done.
+async fn after<T>(first: impl Future<Output = ()>, then: impl Future<Output = T>) -> T {
+    first.await;
+    then.await
 }
 
 /// The next connection to the socket; never, where there is none.
@@ -131,29 +148,35 @@ async fn next(socket: Option<&mut socket::Listener>) -> UnixStream {
     }
 }
 
-async fn tcp(stream: TcpStream, handshake: Option<Arc<Handshake>>, router: Router, ended: watch::Receiver<()>) {
+async fn tcp(
+    stream: TcpStream,
+    handshake: Option<Arc<Handshake>>,
+    router: Router,
+    turn: Turn,
+    ended: watch::Receiver<()>,
+) {
     // A client that is gone has no address, and needs none.
     let Ok(local) = stream.local_addr().map(|address| address.ip().to_canonical()) else { return };
     let transport = Transport::Tcp { local, tls: handshake.is_some() };
     match handshake {
-        None => converse(stream, transport, router, ended).await,
+        None => converse(stream, transport, router, turn, ended).await,
         Some(handshake) => {
             // A client that breaks off or is too slow is its own affair, here and below.
             if let Ok(Ok(stream)) = timeout(HEADER_TIMEOUT, handshake.accept(stream)).await {
-                converse(stream, transport, router, ended).await;
+                converse(stream, transport, router, turn, ended).await;
             }
         }
     }
 }
 
-async fn unix(stream: UnixStream, router: Router, ended: watch::Receiver<()>) {
+async fn unix(stream: UnixStream, router: Router, turn: Turn, ended: watch::Receiver<()>) {
     // Without knowing who is there nothing can be put down to anybody.
     let Ok(peer) = stream.peer_cred() else { return };
-    converse(stream, Transport::Socket { uid: peer.uid() }, router, ended).await;
+    converse(stream, Transport::Socket { uid: peer.uid() }, router, turn, ended).await;
 }
 
 /// Answers one client, until it leaves, its time is up, or the sender of `ended` is gone.
-async fn converse<S>(stream: S, transport: Transport, router: Router, mut ended: watch::Receiver<()>)
+async fn converse<S>(stream: S, transport: Transport, router: Router, turn: Turn, mut ended: watch::Receiver<()>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -164,6 +187,7 @@ where
     let (leaving, leave) = watch::channel(());
     let leave = Leave(leave);
     let answer = service_fn(move |mut request: Request<Incoming>| {
+        turn.ask();
         request.extensions_mut().insert(transport);
         request.extensions_mut().insert(leave.clone());
         router.call(request)

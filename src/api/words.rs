@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::control::{Outcome, Reason};
 use crate::observation::{Measurement, elapsed};
-use crate::policy::{Capacity, MetricKind};
+use crate::policy::MetricKind;
 use crate::status::{MetricStatus, PolicyStatus};
 
 /// A policy that was not evaluated for this many intervals is overdue.
@@ -62,18 +62,9 @@ pub(super) fn troubles(policy: &PolicyStatus, now: Timestamp) -> Vec<Trouble> {
     found
 }
 
-/// A valid measurement over its target, each for one instance; above 1 the target is missed. `None` where that is
-/// unknown.
+/// What is compared with the target, over the target; above 1 the target is missed. `None` where that is unknown.
 pub(super) fn ratio(policy: &PolicyStatus, metric: &MetricStatus) -> Option<f64> {
-    let Some(Measurement::Value { value, .. }) = metric.measurement else { return None };
-    match metric.kind {
-        MetricKind::Total => Some(value / metric.target / serving(policy)?),
-        MetricKind::Utilization | MetricKind::Latency => Some(value / metric.target),
-    }
-}
-
-fn serving(policy: &PolicyStatus) -> Option<f64> {
-    policy.group.map(|group| group.serving()).filter(|serving| *serving > Capacity::ZERO).map(Capacity::as_f64)
+    policy.against_target(metric).map(|value| value / metric.target)
 }
 
 /// What was read of a metric: a number with its unit, or why there is none.
@@ -82,7 +73,7 @@ pub(super) struct Reading<'a>(pub &'a PolicyStatus, pub &'a MetricStatus);
 impl Display for Reading<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(policy, metric) = self;
-        match (metric.measurement, serving(policy)) {
+        match (metric.measurement, policy.serving()) {
             (None, _) => f.write_str("not read yet"),
             (Some(Measurement::Value { value, .. }), Some(serving)) if metric.kind == MetricKind::Total => {
                 write!(f, "{} an instance ({} in all)", Quantity(metric, value / serving), Quantity(metric, value))
@@ -91,6 +82,9 @@ impl Display for Reading<'_> {
                 write!(f, "{} in all", Quantity(metric, value))
             }
             (Some(Measurement::Value { value, .. }), _) => Quantity(metric, value).fmt(f),
+            (Some(Measurement::Instances { mean, reporting, .. }), _) => {
+                write!(f, "{} on average over {reporting} instances", Quantity(metric, mean))
+            }
             (Some(other), _) => other.fmt(f),
         }
     }

@@ -1,6 +1,7 @@
 //! `setpoint demo`: the unmodified daemon against the embedded world, 15 times as fast as life.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +40,8 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let start = jiff::Timestamp::now();
     let clock = Clock::accelerated(start, SPEED);
     let world = WorldServer::start(World::ticket_sale(options.seed, start), clock).await?;
-    let config = configure(&world)?;
+    let journal = tempfile::Builder::new().prefix("setpoint-demo-").tempdir()?;
+    let config = configure(&world, journal.path())?;
     let server = listen(options.port).await?;
     let address = server.address()?;
     let board = Board::new(Snapshot::new("the demo".into(), clock.now()));
@@ -74,13 +76,15 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The example's configuration, pointed at the embedded world in the way in which any daemon is: by the environment.
-fn configure(world: &WorldServer) -> Result<Config, Findings> {
+/// The example's configuration, pointed at the embedded world in the way in which any daemon is: by the environment. The
+/// journal is kept for as long as the demo lasts, so that its page can tell what was decided.
+fn configure(world: &WorldServer, journal: &Path) -> Result<Config, Findings> {
     let environment = [
-        ("SETPOINT__PROMETHEUS__URL", &world.prometheus_url),
-        ("SETPOINT__AWS__ENDPOINT_URL", &world.auto_scaling_url),
+        ("SETPOINT__PROMETHEUS__URL", world.prometheus_url.clone()),
+        ("SETPOINT__AWS__ENDPOINT_URL", world.auto_scaling_url.clone()),
+        ("SETPOINT__STATE__PATH", journal.display().to_string()),
     ];
-    config::parse("demo.toml", CONFIGURATION, environment.map(|(name, value)| (name.to_owned(), value.clone())))
+    config::parse("demo.toml", CONFIGURATION, environment.map(|(name, value)| (name.to_owned(), value)))
 }
 
 async fn listen(port: u16) -> Result<Server, BindError> {

@@ -9,6 +9,7 @@ pub mod drive;
 mod explain;
 mod history;
 mod iam_policy;
+mod notify;
 mod order;
 mod pages;
 mod remembered;
@@ -247,6 +248,15 @@ enum Command {
     /// the boot time. What can't be known, such as the load behind a saturated fleet, is said. Nothing is changed anywhere.
     #[command(after_help = backtest::EXAMPLE)]
     Backtest(backtest::Options),
+    /// Tell every [[notification]] of a configuration that this is a test.
+    ///
+    /// Says of each whether the message arrived, and if not, why. Fails if any did not.
+    #[command(after_help = NOTIFY_EXAMPLE)]
+    Notify {
+        /// The configuration file.
+        #[arg(long, short, value_name = "FILE", default_value = "/etc/setpoint/setpoint.toml")]
+        config: PathBuf,
+    },
     /// Print the IAM policy that a configuration needs, and no more.
     ///
     /// The document goes to the standard output; what to know about it goes to the standard error. It allows to read what
@@ -313,6 +323,11 @@ const MAN_EXAMPLE: &str = "Example:
   $ setpoint man | man -l -
   $ setpoint man --directory /usr/local/share/man/man1";
 
+const NOTIFY_EXAMPLE: &str = "Example:
+  $ setpoint notify --config setpoint.toml
+  chat: arrived
+  pager: refused with 401 Unauthorized";
+
 const IAM_EXAMPLE: &str = "Example:
   $ setpoint iam-policy --config setpoint.toml --account 123456789012 > policy.json
   $ aws iam create-policy --policy-name setpoint --policy-document file://policy.json";
@@ -374,6 +389,7 @@ pub fn main() -> ExitCode {
         Command::Backtest(options) => runtime().and_then(|runtime| runtime.block_on(backtest::run(options))),
         Command::Simulate(options) => simulate::run(&options),
         Command::Tune(options) => tune::run(&options),
+        Command::Notify { config } => runtime().and_then(|runtime| runtime.block_on(notify::run(&config))),
         Command::IamPolicy { config, account, tag, as_active } => {
             return iam_policy::run(&config, &iam_policy::Limits { account, tag, as_active });
         }

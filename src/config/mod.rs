@@ -10,6 +10,7 @@ mod document;
 pub mod duration;
 mod finding;
 mod metric;
+mod notification;
 mod policy;
 mod policy_test;
 mod promql;
@@ -30,6 +31,7 @@ use self::table::{Table, Taken};
 use crate::api::Settings as Http;
 use crate::journal::Settings as State;
 use crate::metric::prometheus;
+use crate::notification::Channel;
 use crate::policy::Policy;
 use crate::target::Settings as Aws;
 
@@ -51,6 +53,8 @@ pub struct Config {
     pub http: Http,
     /// Where the journal is, and how much it keeps.
     pub state: State,
+    /// Whom to tell what. No two share a name.
+    pub notifications: Vec<Channel>,
     /// At least one policy. No two share a name, or a group in one region.
     pub policies: Vec<Policy>,
 }
@@ -109,6 +113,10 @@ fn config(root: &Table) -> Option<Config> {
     let http = root.section("http", settings::http);
     let state = root.section("state", |t| Some(settings::state(t)));
 
+    let mut taken = Taken::default();
+    let notifications =
+        root.get("notification").map_or(Some(Vec::new()), |f| f.tables(|t| notification::channel(t, &mut taken)));
+
     let prometheus_deadline = prometheus.iter().flatten().map(|settings| ("prometheus.timeout", settings.timeout));
     let aws_deadline = aws.iter().map(|settings| ("aws.timeout", settings.timeout));
     let mut around = policy::Surroundings {
@@ -124,7 +132,8 @@ fn config(root: &Table) -> Option<Config> {
         Some(settings) => Some(settings?),
         None => None,
     };
-    Some(Config { interval, prometheus, aws: aws?, http: http?, state: state?, policies: policies? })
+    let (aws, http, state, notifications) = (aws?, http?, state?, notifications?);
+    Some(Config { interval, prometheus, aws, http, state, notifications, policies: policies? })
 }
 
 /// What names of policies and metrics are made of, so that they fit into URLs and metric labels.

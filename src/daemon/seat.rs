@@ -70,9 +70,14 @@ impl Seat {
     /// The same seat under a changed policy.
     pub(super) fn with_policy(self, policy: Policy) -> Self {
         let state = self.state.under_changed_policy(&self.policy, &policy);
-        let last_action = self.status.last_action;
-        let status = PolicyStatus { last_action, counters: self.status.counters, ..PolicyStatus::new(&policy) };
-        let Self { news, blank, returns, .. } = self;
+        let signals = |policy: &Policy| policy.metrics.iter().map(|metric| metric.name.clone()).collect::<Vec<_>>();
+        let same = self.policy.asg == policy.asg && signals(&self.policy) == signals(&policy);
+        let PolicyStatus { last_action, counters, series, .. } = self.status;
+        let mut status = PolicyStatus { last_action, counters, ..PolicyStatus::new(&policy) };
+        if same {
+            status.series = series;
+        }
+        let (news, blank, returns) = (self.news, self.blank, self.returns);
         Self { news, blank, returns, ..Self::with(Arc::new(policy), state, status) }
     }
 
@@ -83,6 +88,7 @@ impl Seat {
             if let Some(shown) = snapshot.policies.get_mut(&policy.name) {
                 status.counters = shown.counters.clone();
                 status.last_action.clone_from(&shown.last_action);
+                status.series = shown.series.clone();
                 status.counters.failures += 1;
                 status.because = Some("the last evaluation failed from a fault of Setpoint's own; see the log".into());
                 *shown = Arc::new(status.clone());
@@ -156,6 +162,7 @@ impl Seat {
         let (outcome, error) = apply(&gathering, &self.policy, &evaluation).await;
         self.state = control::settle(state, &evaluation.decision, &outcome, now);
         self.record(evaluation, outcome, error);
+        self.status.series.add(&self.status);
         self.faults = 0;
         let (name, shown) = (self.policy.name.clone(), self.status());
         board.publish(|snapshot| drop(snapshot.policies.insert(name, shown)));
@@ -343,7 +350,11 @@ fn outcome_of(error: &TargetError) -> Outcome {
 fn entry(evaluation: &Evaluation, because: &str, outcome: Outcome, error: Option<String>) -> Record {
     let (decision, because) = (evaluation.decision, because.to_owned());
     // Every part of an evaluation has a form in JSON, so this can't fail.
-    let evaluation_seen = serde_json::to_value(evaluation).unwrap_or_default();
+    let mut evaluation_seen = serde_json::to_value(evaluation).unwrap_or_default();
+    // In words as well, since another version may find others.
+    for (place, stated) in evaluation.reasons.iter().enumerate() {
+        evaluation_seen["reasons"][place]["text"] = stated.reason.to_string().into();
+    }
     let made = Made { decision, because, outcome, error, evaluation: evaluation_seen };
     Record::Entry(Entry { at: evaluation.at, policy: evaluation.policy.clone(), event: Event::Decision(made) })
 }

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Findings};
 use crate::journal::{EVERY_POLICY, Entry, Event, Journal, Memory, OpenError, Openings, Reader, Recalled, Record};
 use crate::metric::{SourceError, Sources};
+use crate::notification::Notifier;
 use crate::order::{Command, Order, Receipt, Refusal, Standing};
 use crate::status::Board;
 use crate::target::{AutoScaling, TargetError};
@@ -61,6 +62,7 @@ pub struct Daemon {
     lanes: Vec<Running>,
     orders: watch::Sender<Arc<Standing>>,
     journal: Journal,
+    notifier: Notifier,
     openings: Openings,
     /// The orders that the journal has kept are in force.
     recalled: bool,
@@ -90,6 +92,7 @@ impl Daemon {
         let orders = watch::Sender::new(Arc::new(Standing::default()));
         let (journal, mut openings) = Journal::start(&config.state, clock);
         let recalled = recall(&journal, &mut openings).await?;
+        let notifier = Notifier::start(&config.notifications, &board, clock);
         let lanes = Vec::new();
         let mut daemon = Self {
             clock,
@@ -101,6 +104,7 @@ impl Daemon {
             lanes,
             orders,
             journal,
+            notifier,
             openings,
             recalled: false,
         };
@@ -253,6 +257,9 @@ impl Daemon {
         };
         let kept = if config.aws == self.config.aws { self.targets.clone() } else { HashMap::new() };
         let targets = connect(&config, self.credentials.as_ref(), &kept).await?;
+        if config.notifications != self.config.notifications {
+            self.notifier = Notifier::start(&config.notifications, &self.board, self.clock);
+        }
         let mut seats = self.stop_lanes().await;
         if config.aws != self.config.aws {
             // Another account or region may have other groups of the same names.

@@ -52,6 +52,8 @@ pub enum Health {
 
 /// How the journal does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+// The daemon's is described under the plain name.
+#[schema(as = JournalStatus)]
 pub struct Status {
     /// Whether what happens is written down.
     #[serde(flatten)]

@@ -202,14 +202,14 @@ impl AutoScaling {
             Look::Activities(name, records) => {
                 let told = self.look_at_activities(&name, records).await;
                 if let Err(error) = &told {
-                    tracing::warn!(asg = &*name, error = %error, "scaling activities are not known");
+                    tracing::warn!(event = "activities-unknown", asg = &*name, error = %error, "scaling activities are not known");
                 }
                 Answer::Activities(name, told)
             }
             Look::Refresh(name) => {
                 let running = self.ask_for_refresh(&name, once()).await;
                 if let Err(error) = &running {
-                    tracing::warn!(asg = &*name, error = %error, "an instance refresh cannot be ruled out");
+                    tracing::warn!(event = "refreshes-unknown", asg = &*name, error = %error, "an instance refresh cannot be ruled out");
                 }
                 Answer::Refresh(name, running)
             }

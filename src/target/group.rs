@@ -65,9 +65,13 @@ fn instance(instance: &types::Instance) -> Result<Instance, &'static str> {
         None => Some(Capacity::new(1)),
         Some(weight) => weight.parse().ok().map(Capacity::new),
     };
+    // The SDK reads either as empty where it is missing. An instance whose state was lost must not pass for one that serves
+    // nobody: what is left would seem to carry all of the load.
+    let id = instance.instance_id().filter(|id| !id.is_empty());
+    let state = instance.lifecycle_state().map(types::LifecycleState::as_str).filter(|state| !state.is_empty());
     Ok(Instance {
-        id: Arc::from(instance.instance_id().ok_or("InstanceId: expected one for each instance")?),
-        lifecycle: lifecycle(instance.lifecycle_state().map_or("", types::LifecycleState::as_str)),
+        id: Arc::from(id.ok_or("InstanceId: expected one for each instance")?),
+        lifecycle: lifecycle(state.ok_or("LifecycleState: expected one for each instance")?),
         healthy: instance.health_status().is_some_and(|status| status.eq_ignore_ascii_case("Healthy")),
         in_service_since: None,
         weight: weight.ok_or("WeightedCapacity: expected a number of capacity units")?,

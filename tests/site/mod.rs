@@ -188,6 +188,17 @@ pub fn fleet() -> Snapshot {
     snapshot
 }
 
+/// That fleet with so many calm policies more.
+pub fn large(policies: usize) -> Snapshot {
+    let mut snapshot = fleet();
+    for number in 0..policies {
+        let name = format!("calm-{number:05}");
+        let calm = seen(&named(&name), &[value(0.7)], Some(group(4)), snapshot.started);
+        snapshot.policies.insert(calm.name.clone(), Arc::new(calm));
+    }
+    snapshot
+}
+
 pub fn named(name: &str) -> Policy {
     Policy { name: name.into(), ..policy() }
 }

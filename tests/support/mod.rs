@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test crate uses its own part of this")]
 
+pub mod browser;
 pub mod http;
 pub mod servers;
 

@@ -18,6 +18,16 @@ use super::http;
 /// The moto that the tests were written against.
 const MOTO: &str = "moto[server]==5.2.5";
 
+/// The asker of questions that the tests were written against.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+
+/// The checks of accessibility (axe 4.4.3), as a package for the same Python.
+const AXE: &str = "axe-core-python==0.1.0";
+
+/// Copies the script that the package holds.
+const COPY_AXE: &str = "import axe_core_python, os, shutil, sys
+shutil.copy(os.path.join(os.path.dirname(axe_core_python.__file__), 'axe.min.js'), sys.argv[1])";
+
 /// The longest that one step of fetching a server may take.
 const FETCHING: Duration = Duration::from_mins(5);
 
@@ -25,7 +35,7 @@ const FETCHING: Duration = Duration::from_mins(5);
 const STARTING: Duration = Duration::from_mins(1);
 
 /// How often a wait looks.
-const TICK: Duration = Duration::from_millis(50);
+pub(super) const TICK: Duration = Duration::from_millis(50);
 
 /// How often another port is tried when somebody else took the one that was free.
 const PORTS: usize = 3;
@@ -229,7 +239,7 @@ impl Prometheus {
 }
 
 /// A child process; killed when dropped.
-struct Process(Child);
+pub(super) struct Process(pub(super) Child);
 
 impl Process {
     fn spawn(command: &mut Command) -> Result<Self, String> {
@@ -324,14 +334,37 @@ fn private_apt(folder: &Path) -> Result<Vec<String>, String> {
 }
 
 fn python_with_moto() -> Result<PathBuf, String> {
-    // Named for the version, so that another one is fetched when the tests ask for it.
-    let version = MOTO.rsplit('=').next().unwrap_or_default();
-    fetched(&format!("moto-{version}"), fetch_moto).map(|folder| folder.join("bin/python"))
+    package("moto", MOTO).map(|folder| folder.join("bin/python"))
 }
 
-fn fetch_moto(folder: &Path) -> Result<(), String> {
+/// A Python with Schemathesis, which asks a server whatever its own description allows. `None`: the test is left out.
+pub fn schemathesis() -> Option<PathBuf> {
+    or_leave_out(package("schemathesis", SCHEMATHESIS).map(|folder| folder.join("bin/python")))
+}
+
+/// A Python environment with this package.
+fn package(name: &str, package: &str) -> Result<PathBuf, String> {
+    // Named for the version, so that another one is fetched when the tests ask for it.
+    let version = package.rsplit('=').next().unwrap_or_default();
+    fetched(&format!("{name}-{version}"), |folder| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+        run(Command::new(folder.join("bin/python")).args(["-m", "pip", "install", "--quiet", package]))
+    })
+}
+
+/// The checks of accessibility, as a script that a page runs. `None`: they are left out.
+pub fn axe() -> Option<String> {
+    let version = AXE.rsplit('=').next().unwrap_or_default();
+    let script = fetched(&format!("axe-{version}"), fetch_axe)
+        .and_then(|folder| fs::read_to_string(folder.join("axe.min.js")).map_err(|error| error.to_string()));
+    or_leave_out(script)
+}
+
+fn fetch_axe(folder: &Path) -> Result<(), String> {
+    let python = folder.join("bin/python");
     run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
-    run(Command::new(folder.join("bin/python")).args(["-m", "pip", "install", "--quiet", MOTO]))
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--no-deps", AXE]))?;
+    run(Command::new(&python).args(["-c", COPY_AXE]).arg(folder.join("axe.min.js")))
 }
 
 /// The folder of that name in `target/servers`, filled by `fetch` when it is not there. The lock keeps test processes
