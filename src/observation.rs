@@ -15,6 +15,23 @@ use crate::policy::{Capacity, MAX_METRICS, PerDirection};
 /// Assumed when neither the policy nor the group says how long an instance warms up.
 pub const DEFAULT_WARM_UP: Duration = Duration::from_mins(1);
 
+/// How often something was asked for, and for how long in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How often.
+    pub count: u64,
+    /// From asking to the end of the answer.
+    pub time: Duration,
+}
+
+impl Tally {
+    /// Once more, which took `time`.
+    pub fn add(&mut self, time: Duration) {
+        self.count += 1;
+        self.time += time;
+    }
+}
+
 /// Time from `since` to `now`; zero when the clock was set back.
 pub fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
     // Asked first, since the error of a failed conversion would take memory from the heap.

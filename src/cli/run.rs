@@ -20,7 +20,7 @@ use crate::telemetry::{self, LogFormat};
 const COMMANDS: usize = 16;
 
 pub(super) async fn run(file: PathBuf, log_format: LogFormat) -> anyhow::Result<ExitCode> {
-    telemetry::start(log_format);
+    let _telemetry = telemetry::start(log_format);
     let config = match load(&file) {
         Ok(config) => config,
         Err(findings) => {

@@ -13,6 +13,8 @@ use futures_util::future::{BoxFuture, Shared};
 use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use super::inspection::inspect;
 use super::seat::Seat;
@@ -224,12 +226,15 @@ impl Lane {
     fn begin(&mut self, at: Timestamp, turns: &mut Turns, around: &Surroundings) {
         let (ready, resting) = self.seats.drain(..).partition(Seat::is_ready);
         self.seats = ready;
-        let gathering = self.gather(at, around);
+        // It ends with the last of its children.
+        let span = tracing::info_span!(parent: None, "cycle", lane = %self.name, policies = self.seats.len());
+        let gathering = self.gather(at, around, &span);
         let ready = std::mem::replace(&mut self.seats, resting);
         self.seats.iter_mut().for_each(Seat::rest);
         for seat in ready {
             let away = Away { policy: seat.policy().clone(), faults: seat.faults(), begun: at };
-            let turn = turns.running.spawn(seat.turn(gathering.clone(), around.board.clone()));
+            let turn = tracing::info_span!(parent: &span, "policy", policy = %away.policy.name, because = Empty);
+            let turn = turns.running.spawn(seat.turn(gathering.clone(), around.board.clone()).instrument(turn));
             turns.away.insert(turn.id(), away);
         }
     }
@@ -250,16 +255,18 @@ impl Lane {
         }
     }
 
-    fn gather(&self, now: Timestamp, around: &Surroundings) -> Gathering {
+    fn gather(&self, now: Timestamp, around: &Surroundings, span: &Span) -> Gathering {
         let metrics = self.seats.iter().flat_map(|seat| &seat.policy().metrics);
         let distinct: HashSet<&Source> = metrics.map(|metric| &metric.source).collect();
         let read = |source: &Source| {
             let (sources, source) = (self.sources.clone(), source.clone());
-            async move { sources.read(&source, now).await }.boxed().shared()
+            let span = tracing::info_span!(parent: span, "query", source = label(&source));
+            async move { sources.read(&source, now).await }.instrument(span).boxed().shared()
         };
         let answers = distinct.into_iter().map(|source| (source.clone(), read(source))).collect();
         let (target, names) = (self.target.clone(), self.names());
-        let survey = async move { Arc::new(target.survey(&names).await) }.boxed().shared();
+        let describe = tracing::info_span!(parent: span, "describe", groups = names.len());
+        let survey = async move { Arc::new(target.survey(&names).await) }.instrument(describe).boxed().shared();
         Gathering {
             answers: Arc::new(answers),
             survey,
@@ -279,6 +286,9 @@ impl Lane {
                 lane.took = elapsed(started, finished);
                 lane.cycles = self.cycles;
             }
+            snapshot.answers = self.sources.answers();
+            let region = self.region.clone().unwrap_or_else(|| "default".into());
+            snapshot.calls.insert(region, self.target.calls());
         });
     }
 }
@@ -304,6 +314,14 @@ impl Gathering {
     pub(super) async fn group(&self, name: &Arc<str>) -> Result<Group, TargetError> {
         let survey = self.survey.clone().await;
         self.target.complete(&survey, name, self.at).await
+    }
+}
+
+/// What a trace calls it.
+fn label(source: &Source) -> &str {
+    match source {
+        Source::Prometheus { query, .. } => query,
+        Source::Exposition(scrape) => &scrape.selector,
     }
 }
 

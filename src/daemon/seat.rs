@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use tracing::{Instrument, Span};
 
 use super::absence::Missed;
 use super::lane::Gathering;
@@ -158,10 +159,17 @@ impl Seat {
         observation.unrecorded = gathering.journal.is_failing();
         self.recollect(&gathering.target, &observation);
         self.catch_up(missed, &gathering.target, &observation);
-        let (evaluation, state) = control::evaluate(&self.policy, std::mem::take(&mut self.state), &observation, now);
-        let (outcome, error) = apply(&gathering, &self.policy, &evaluation).await;
+        let state = std::mem::take(&mut self.state);
+        let (evaluation, state) =
+            tracing::info_span!("evaluate").in_scope(|| control::evaluate(&self.policy, state, &observation, now));
+        let span = match evaluation.decision {
+            Decision::Scale { from, to } => tracing::info_span!("apply", %from, %to),
+            Decision::Hold => Span::none(),
+        };
+        let (outcome, error) = apply(&gathering, &self.policy, &evaluation).instrument(span).await;
         self.state = control::settle(state, &evaluation.decision, &outcome, now);
         self.record(evaluation, outcome, error);
+        Span::current().record("because", self.status.because.as_deref());
         self.status.series.add(&self.status);
         self.faults = 0;
         let (name, shown) = (self.policy.name.clone(), self.status());

@@ -5,6 +5,7 @@
 
 mod activities;
 mod asg;
+mod calls;
 mod client;
 mod error;
 mod group;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub use activities::Change;
 pub use asg::{AutoScaling, Survey};
+pub use calls::Tallies;
 pub use error::{ErrorClass, ErrorKind, TargetError};
 pub use past::Past;
 

@@ -188,7 +188,8 @@ pub fn truth(trial: &Trial) -> Vec<String> {
 }
 
 /// Of which fault another leaves nothing to be seen, and by what.
-const HIDDEN: [(&str, &str, &str); 3] = [
+const HIDDEN: [(&str, &str, &str); 4] = [
+    ("the daemon's clock is an hour ahead", "Prometheus' clock is an hour ahead", "they agree"),
     ("Prometheus' clock is an hour ahead", "the daemon's clock is an hour ahead", "they agree"),
     ("scraping stops", "the value is zero", "the last that was scraped is a lie, and for 90 s it is fresh"),
     ("an instance refresh runs", "Auto Scaling answers what it did before", "of a time before the refresh"),
