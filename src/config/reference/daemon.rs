@@ -205,7 +205,7 @@ static NOTIFICATION: Keys = Keys {
     ],
     rules: &[
         Rule::ExactlyOne(&["url", "url_file"]),
-        Rule::Only { key: "secret_file", of: "kind", words: &["webhook"] },
+        Rule::Only { keys: &["secret_file"], of: "kind", words: &["webhook"] },
         Rule::Asks { of: "kind", word: "webhook", keys: &["secret_file"] },
     ],
 };

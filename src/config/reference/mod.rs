@@ -72,9 +72,9 @@ enum Rule {
     NotBoth(&'static str, &'static str),
     /// The first makes sense beside the second only.
     Needs(&'static str, &'static str),
-    /// `key` goes with these words of `of` only.
+    /// `keys` go with these words of `of` only.
     Only {
-        key: &'static str,
+        keys: &'static [&'static str],
         of: &'static str,
         words: &'static [&'static str],
     },
@@ -134,7 +134,7 @@ impl fmt::Display for Value {
             Self::Boolean => f.write_str("`true` or `false`"),
             Self::Integer(range) => write!(f, "whole number from {} to {}", range.start(), range.end()),
             Self::Number(least, most) => write!(f, "number {}", Limits(*least, *most)),
-            Self::Percentage => f.write_str("percentage such as `\"70%\"`"),
+            Self::Percentage => f.write_str("percentage such as `\"5%\"`"),
             Self::Duration(range) => {
                 write!(f, "duration from {} to {}", duration::text(*range.start()), duration::text(*range.end()))
             }
@@ -159,6 +159,9 @@ struct Limits(Bound<f64>, Bound<f64>);
 
 impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self(Bound::Included(least), Bound::Included(most)) = self {
+            return write!(f, "from {least} to {most}");
+        }
         match self.0 {
             Bound::Included(least) => write!(f, "from {least}")?,
             Bound::Excluded(least) => write!(f, "above {least}")?,
@@ -196,7 +199,9 @@ impl fmt::Display for Rule {
             Self::AtLeastOne(keys) => write!(f, "At least one of {} must be there.", Joined(keys, " and ")),
             Self::NotBoth(one, other) => write!(f, "`{one}` and `{other}` exclude each other."),
             Self::Needs(key, other) => write!(f, "`{key}` makes sense beside `{other}` only."),
-            Self::Only { key, of, words } => write!(f, "`{key}` goes with `{of}` {} only.", Joined(words, " or ")),
+            Self::Only { keys, of, words } => {
+                write!(f, "{}: with `{of}` {} only.", Joined(keys, " and "), Joined(words, " or "))
+            }
             Self::Asks { of, word, keys } => {
                 write!(f, "With `{of}` `{word}` there must be {}.", Joined(keys, " or "))
             }

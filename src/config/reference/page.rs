@@ -28,50 +28,66 @@ Taplo or Tombi:
 
 /// The page.
 pub fn page() -> String {
-    let mut page = HEAD.to_owned();
-    page.push_str("\n## The file itself\n");
-    table(&mut page, &ROOT, "");
-    page.push_str("\n## The environment\n\nIt overrides settings of the daemon, never a policy or a header:\n\n");
+    let mut page = Page { text: HEAD.to_owned(), described: Vec::new() };
+    page.text.push_str("\n## The file itself\n");
+    page.table(&ROOT, "");
+    let mut text = page.text;
+    text.push_str("\n## The environment\n\nIt overrides settings of the daemon, never a policy or a header:\n\n");
     for name in OVERRIDES {
-        let _ = writeln!(page, "- `{PREFIX}{name}`");
+        let _ = writeln!(text, "- `{PREFIX}{name}`");
     }
-    page
+    text
 }
 
-/// Adds a table's keys, and after them each table in it.
-fn table(page: &mut String, table: &Keys, path: &str) {
-    page.push_str("\n| key | is | default | means |\n|---|---|---|---|\n");
-    for key in table.keys {
-        let default = match key.need {
-            Need::Required => "**required**".to_owned(),
-            Need::Optional => String::new(),
-            Need::Default(default) => format!("`{default}`"),
-        };
-        // A bar would end the cell.
-        let row = format!("{} | {default} | {}", key.value, key.doc).replace(" | ", "\0").replace('|', "\\|");
-        let _ = writeln!(page, "| `{}` | {} |", key.name, row.replace('\0', " | "));
-    }
-    let rules: Vec<_> = table.rules.iter().map(ToString::to_string).collect();
-    if !rules.is_empty() {
-        let _ = writeln!(page, "\n{}", rules.join("  \n"));
-    }
-    for key in table.keys {
-        let path = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
-        inner(page, &key.value, &path);
-    }
+struct Page {
+    text: String,
+    /// The tables that stand on it, and where in a file each of them is.
+    described: Vec<(&'static Keys, String)>,
 }
 
-fn inner(page: &mut String, value: &Value, path: &str) {
-    match value {
-        Value::Table(keys) => {
-            let _ = writeln!(page, "\n## `[{path}]`");
-            table(page, keys, path);
+impl Page {
+    /// Adds a table's keys, and after them each table in it.
+    fn table(&mut self, table: &'static Keys, path: &str) {
+        if let Some((_, first)) = self.described.iter().find(|(described, _)| std::ptr::eq(*described, table)) {
+            let _ = writeln!(self.text, "\nIts keys are those of `{first}`.");
+            return;
         }
-        Value::Tables(keys, _) => {
-            let _ = writeln!(page, "\n## `[[{path}]]`");
-            table(page, keys, path);
+        self.described.push((table, path.to_owned()));
+        self.keys(table);
+        for key in table.keys {
+            let path = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
+            self.tables_in(&key.value, &path);
         }
-        Value::Either(values) => values.iter().for_each(|value| inner(page, value, path)),
-        _ => {}
+    }
+
+    fn keys(&mut self, table: &Keys) {
+        self.text.push_str("\n| key | is | default | means |\n|---|---|---|---|\n");
+        for key in table.keys {
+            let default = match key.need {
+                Need::Required => "**required**".to_owned(),
+                Need::Optional => String::new(),
+                Need::Default(default) => format!("`{default}`"),
+            };
+            let _ = writeln!(self.text, "| `{}` | {} | {default} | {} |", key.name, key.value, key.doc);
+        }
+        if !table.rules.is_empty() {
+            let rules: Vec<_> = table.rules.iter().map(ToString::to_string).collect();
+            let _ = writeln!(self.text, "\n{}", rules.join("  \n"));
+        }
+    }
+
+    fn tables_in(&mut self, value: &'static Value, path: &str) {
+        match value {
+            Value::Table(keys) => {
+                let _ = writeln!(self.text, "\n## `[{path}]`");
+                self.table(keys, path);
+            }
+            Value::Tables(keys, _) => {
+                let _ = writeln!(self.text, "\n## `[[{path}]]`");
+                self.table(keys, path);
+            }
+            Value::Either(values) => values.iter().for_each(|value| self.tables_in(value, path)),
+            _ => {}
+        }
     }
 }

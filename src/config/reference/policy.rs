@@ -139,18 +139,15 @@ static CONTROLLER: Keys = Keys {
         optional(
             "risk",
             Value::Either(&[Value::Number(Excluded(0.0), Included(0.2)), Value::Percentage]),
-            "The share of time that may be over the target, at most 0.2. With `risk` 0.01 where it is left out.",
+            "The share of time that may be over the target, at most 0.2; 0.01 where it is left out.",
         ),
         optional("above", Value::Tables(&ABOVE, MAX_BANDS), "Bands above the target, from the target outwards."),
         optional("below", Value::Tables(&BELOW, MAX_BANDS), "Bands below the target, from the target outwards."),
     ],
     rules: &[
-        Rule::Only { key: "kp", of: "kind", words: &["pid"] },
-        Rule::Only { key: "ki", of: "kind", words: &["pid"] },
-        Rule::Only { key: "kd", of: "kind", words: &["pid"] },
-        Rule::Only { key: "risk", of: "kind", words: &["risk"] },
-        Rule::Only { key: "above", of: "kind", words: &["step"] },
-        Rule::Only { key: "below", of: "kind", words: &["step"] },
+        Rule::Only { keys: &["kp", "ki", "kd"], of: "kind", words: &["pid"] },
+        Rule::Only { keys: &["risk"], of: "kind", words: &["risk"] },
+        Rule::Only { keys: &["above", "below"], of: "kind", words: &["step"] },
         Rule::Asks { of: "kind", word: "step", keys: &["above", "below"] },
     ],
 };
@@ -306,7 +303,7 @@ static METRIC: Keys = Keys {
         Rule::ExactlyOne(&["query", "scrape"]),
         Rule::NotBoth("scrape", "per_instance"),
         Rule::Needs("min_coverage", "per_instance"),
-        Rule::Only { key: "per_instance", of: "kind", words: &["utilization", "total"] },
+        Rule::Only { keys: &["per_instance"], of: "kind", words: &["utilization", "total"] },
         Rule::Narrows { of: "kind", word: "utilization", key: "target", value: UTILIZATION },
         Rule::Narrows { of: "kind", word: "total", key: "target", value: TOTAL },
         Rule::Narrows { of: "kind", word: "latency", key: "target", value: LATENCY },
@@ -339,9 +336,9 @@ static SCRAPE: Keys = Keys {
         ),
     ],
     rules: &[
-        Rule::Only { key: "aggregate", of: "read", words: &["gauge"] },
-        Rule::Only { key: "quantile", of: "read", words: &["quantile"] },
-        Rule::Only { key: "window", of: "read", words: &["rate", "quantile"] },
+        Rule::Only { keys: &["aggregate"], of: "read", words: &["gauge"] },
+        Rule::Only { keys: &["quantile"], of: "read", words: &["quantile"] },
+        Rule::Only { keys: &["window"], of: "read", words: &["rate", "quantile"] },
     ],
 };
 

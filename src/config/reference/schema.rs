@@ -109,12 +109,12 @@ fn rule(rule: &Rule, table: &Keys) -> Json {
         Rule::AtLeastOne(keys) => json!({ "anyOf": there(keys) }),
         Rule::NotBoth(one, other) => json!({ "not": { "required": [one, other] } }),
         Rule::Needs(key, other) => json!({ "if": { "required": [key] }, "then": { "required": [other] } }),
-        Rule::Only { key, of, words } => {
+        Rule::Only { keys, of, words } => {
             let mut then = json!({ "properties": { *of: { "enum": words } } });
             if !words.iter().any(|word| is_default(table, of, word)) {
                 then["required"] = json!([of]);
             }
-            json!({ "if": { "required": [key] }, "then": then })
+            json!({ "if": { "anyOf": there(keys) }, "then": then })
         }
         Rule::Asks { of, word, keys } => json!({ "if": with(of, word), "then": { "anyOf": there(keys) } }),
         Rule::Narrows { of, word, key, value } => {
