@@ -2,6 +2,7 @@
 //!
 //! A missing number is a variant of its own, never zero. Nothing here reads a clock or a network.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,26 @@ use crate::policy::{Capacity, MAX_METRICS, PerDirection};
 
 /// Assumed when neither the policy nor the group says how long an instance warms up.
 pub const DEFAULT_WARM_UP: Duration = Duration::from_mins(1);
+
+/// How often something was asked for, and for how long in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How often.
+    pub count: u64,
+    /// From asking to the end of the answer.
+    pub time: Duration,
+}
+
+/// The attempts at calls by operation and HTTP status; without an answer the status is 0.
+pub type Tallies = BTreeMap<(Arc<str>, u16), Tally>;
+
+impl Tally {
+    /// Once more, which took `time`.
+    pub fn add(&mut self, time: Duration) {
+        self.count += 1;
+        self.time += time;
+    }
+}
 
 /// Time from `since` to `now`; zero when the clock was set back.
 pub fn elapsed(since: Timestamp, now: Timestamp) -> Duration {

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -24,6 +24,11 @@ const DASHBOARD: &str = include_str!("../config/grafana/setpoint.json");
 /// Nothing listens on port 1, and the metrics are there all the same.
 const CONFIGURATION: &str = r#"
 [prometheus]
+url = "http://127.0.0.1:1"
+
+[[notification]]
+name = "chat"
+kind = "slack"
 url = "http://127.0.0.1:1"
 
 [aws]
@@ -63,6 +68,20 @@ fn promtool_accepts_the_rules_and_their_tests() {
         assert!(said.contains(&format!("SUCCESS: {} rules found", rules(text).len())), "{said}");
     }
     promtool(&["test", "rules"], "alerts.test.yml");
+}
+
+#[test]
+fn promtool_finds_nothing_amiss_with_the_metrics() {
+    let Some(prometheus) = or_leave_out(prometheus()) else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let daemon = Daemon::start(&folder.path().join("setpoint.toml"));
+    let (_, page) = http::get(daemon.address, "/metrics").expect("an answer");
+    let mut command = Command::new(prometheus.with_file_name("promtool"));
+    let mut promtool =
+        command.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("promtool");
+    promtool.stdin.take().expect("its input").write_all(page.as_bytes()).expect("it reads");
+    let output = promtool.wait_with_output().expect("promtool ends");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -210,6 +229,7 @@ impl Daemon {
         let mut command = Command::new(env!("CARGO_BIN_EXE_setpoint"));
         command.args(["run", "--log-format", "json", "--config"]).arg(configuration);
         command.envs([("AWS_ACCESS_KEY_ID", "none"), ("AWS_SECRET_ACCESS_KEY", "none")]);
+        command.env("STATE_DIRECTORY", configuration.parent().expect("a folder"));
         let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the daemon starts");
         let log = BufReader::new(process.stderr.as_mut().expect("its log"));
         let mut lines = log.lines().map_while(Result::ok);

@@ -41,6 +41,19 @@ pub(super) enum Kind {
     ScaleInAllowed,
 }
 
+impl Kind {
+    /// Its name.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::AbleToScale => "AbleToScale",
+            Self::ScalingActive => "ScalingActive",
+            Self::ScalingLimited => "ScalingLimited",
+            Self::SignalsValid => "SignalsValid",
+            Self::ScaleInAllowed => "ScaleInAllowed",
+        }
+    }
+}
+
 /// Kubernetes' three answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) enum Truth {

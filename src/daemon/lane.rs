@@ -286,6 +286,9 @@ impl Lane {
                 lane.took = elapsed(started, finished);
                 lane.cycles = self.cycles;
             }
+            snapshot.answers = self.sources.answers();
+            let region = self.region.clone().unwrap_or_else(|| "default".into());
+            snapshot.calls.insert(region, self.target.calls());
         });
     }
 }

@@ -3,16 +3,18 @@
 //! What cannot be trusted (partial, ambiguous, non-finite, late, malformed) becomes a variant of [`Measurement`] that
 //! carries no number. Nothing here decides, and nothing here reads a clock: the caller says what time it is.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
-use crate::observation::{Failure, Measurement, elapsed};
+use crate::observation::{Failure, Measurement, Tally, elapsed};
 use crate::policy::Source;
 
 mod exposition;
@@ -109,7 +111,11 @@ pub struct Sources {
     exposition: exposition::Pages,
     /// So that whoever asks for the past leaves the server to those who ask for the present.
     pasts: Semaphore,
+    answers: Mutex<Answers>,
 }
+
+/// What was read so far, by what came of it.
+pub type Answers = BTreeMap<&'static str, Tally>;
 
 impl Sources {
     /// Sets the clients up. Reads the certificate files that `prometheus` names; connects to nothing.
@@ -119,6 +125,7 @@ impl Sources {
             prometheus: prometheus.map(prometheus::Client::new).transpose()?,
             exposition: exposition::Pages::new()?,
             pasts: Semaphore::new(PASTS_AT_ONCE),
+            answers: Mutex::default(),
         })
     }
 
@@ -132,6 +139,7 @@ impl Sources {
 
     /// Reads one source at `now`. It always answers, within the timeout of the source. The age is reported, not judged.
     pub async fn read(&self, source: &Source, now: Timestamp) -> Answer {
+        let begun = Instant::now();
         let read = match source {
             Source::Prometheus { query, per_instance } => match &self.prometheus {
                 Some(client) => client.read(query, per_instance.as_deref(), now).await,
@@ -139,7 +147,15 @@ impl Sources {
             },
             Source::Exposition(scrape) => self.exposition.read(scrape, now).await,
         };
-        read.map_or_else(|answer| answer, Answer::from)
+        let answer = read.map_or_else(|answer| answer, Answer::from);
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.entry(answer.measurement.label()).or_default().add(begun.elapsed());
+        answer
+    }
+
+    /// How many sources were read so far, what came of it, and how long it took.
+    pub fn answers(&self) -> Answers {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -21,11 +21,12 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use super::activities::{self, Change, Told};
+use super::calls::Calls;
 use super::client;
 use super::group::{self, Described};
 use super::memory::{Answer, Look, Memory};
 use super::{ErrorKind, Settings, TargetError};
-use crate::observation::Group;
+use crate::observation::{Group, Tallies};
 use crate::policy::Capacity;
 
 /// The most names that `DescribeAutoScalingGroups` takes, given that `MaxRecords` is as many.
@@ -55,6 +56,7 @@ const SET: &str = "SetDesiredCapacity";
 pub struct AutoScaling {
     pub(super) client: Client,
     memory: Mutex<Memory>,
+    calls: Calls,
 }
 
 /// What one round of calls said of many groups, before anybody looked at a single one.
@@ -84,8 +86,14 @@ impl AutoScaling {
         region: Option<&str>,
         credentials: Option<Credentials>,
     ) -> Result<Self, TargetError> {
-        let client = client::connect(settings, region, credentials).await?;
-        Ok(Self { client, memory: Mutex::default() })
+        let calls = Calls::default();
+        let client = client::connect(settings, region, credentials, calls.clone()).await?;
+        Ok(Self { client, memory: Mutex::default(), calls })
+    }
+
+    /// How many calls were made so far, and how long they took.
+    pub fn calls(&self) -> Tallies {
+        self.calls.tallies()
     }
 
     /// Describes groups; answers every name. A call that fails concerns only the names that it was to answer.

@@ -32,6 +32,7 @@ use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryA
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
+use super::calls::Calls;
 use super::error::RATE_EXCEEDED;
 use super::{ErrorKind, Settings, TargetError};
 
@@ -51,10 +52,12 @@ pub(super) async fn connect(
     settings: &Settings,
     region: Option<&str>,
     credentials: Option<Credentials>,
+    calls: Calls,
 ) -> Result<Client, TargetError> {
     let shared = shared(settings, find_region(settings, region).await?, credentials).await;
     let mut config = Builder::from(&shared)
         .interceptor(Whole)
+        .interceptor(calls)
         .retry_classifier(RateExceeded::<DescribeAutoScalingGroupsError>::new())
         .retry_classifier(RateExceeded::<DescribeInstanceRefreshesError>::new())
         .retry_classifier(RateExceeded::<DescribePoliciesError>::new())

@@ -5,6 +5,7 @@
 
 mod activities;
 mod asg;
+mod calls;
 mod client;
 mod error;
 mod group;

@@ -2,13 +2,12 @@
 #![allow(dead_code, reason = "each test crate uses its own part")]
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
 /// The longest wait for anything on a busy machine.
@@ -18,7 +17,6 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 pub struct Process {
     child: Child,
     folder: PathBuf,
-    pub address: SocketAddr,
 }
 
 /// What the kernel says of a process.
@@ -35,14 +33,12 @@ impl Process {
     pub fn start(folder: &Path, configuration: &str, prometheus_url: &str, auto_scaling_url: &str) -> Self {
         let log = fs::File::options().create(true).append(true).open(folder.join("log")).expect("a file");
         configure(folder, configuration);
-        // Whoever connects to 127.0.0.1 does so from there, and so takes no port of this address meanwhile.
-        let address = TcpListener::bind("127.0.0.2:0").and_then(|free| free.local_addr()).expect("loopback");
         let child = Command::new(env!("CARGO_BIN_EXE_setpoint"))
             .args(["run", "--config"])
             .arg(file_in(folder))
             .env("SETPOINT__PROMETHEUS__URL", prometheus_url)
             .env("SETPOINT__AWS__ENDPOINT_URL", auto_scaling_url)
-            .env("SETPOINT__HTTP__LISTEN", address.to_string())
+            .env("SETPOINT__HTTP__LISTEN", "127.0.0.1:0")
             .env("SETPOINT__STATE__PATH", folder.join("state"))
             .env("AWS_ACCESS_KEY_ID", "trial")
             .env("AWS_SECRET_ACCESS_KEY", "trial")
@@ -52,7 +48,7 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .expect("the binary");
-        Self { child, folder: folder.to_owned(), address }
+        Self { child, folder: folder.to_owned() }
     }
 
     /// SIGKILL, and the wait for its effect.
@@ -98,22 +94,27 @@ impl Process {
         files.filter_map(|file| file.metadata().ok()).map(|data| data.len()).sum()
     }
 
-    /// The answer to a GET over TCP; `None` if there is none.
-    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
-        let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
-        exchange(TcpStream::connect(self.address).await.ok()?, &head, "").await
+    /// Its Unix socket, where nobody needs a token and no port can be taken by somebody else.
+    async fn connect(&self) -> std::io::Result<UnixStream> {
+        UnixStream::connect(self.folder.join("socket")).await
     }
 
-    /// The answer to a POST over the socket, where orders need no token; `None` if there is none.
+    /// The answer to a GET; `None` if there is none.
+    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n");
+        exchange(self.connect().await.ok()?, &head, "").await
+    }
+
+    /// The answer to a POST; `None` if there is none.
     pub async fn post(&self, path: &str, body: &str) -> Option<(u16, String)> {
         let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
-        exchange(UnixStream::connect(self.folder.join("socket")).await.ok()?, &head, body).await
+        exchange(self.connect().await.ok()?, &head, body).await
     }
 
-    /// Waits until it answers over TCP and over its socket.
+    /// Waits until it answers.
     pub async fn until_it_listens(&mut self) {
         let listens = async {
-            while self.get("/healthz").await.is_none() || self.post("/healthz", "{}").await.is_none() {
+            while self.get("/healthz").await.is_none() {
                 assert!(self.child.try_wait().expect("a child").is_none(), "it ends: {}", self.log());
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -124,8 +125,8 @@ impl Process {
 
     /// Reads live updates for so long, and goes without a word.
     pub async fn watch(&self, time: Duration) {
-        let Ok(mut stream) = TcpStream::connect(self.address).await else { return };
-        let head = format!("GET /api/v1/events HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
+        let Ok(mut stream) = self.connect().await else { return };
+        let head = "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
         let reading = async {
             let mut bytes = [0; 4096];
             stream.write_all(head.as_bytes()).await?;

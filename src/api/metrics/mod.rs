@@ -1,5 +1,8 @@
 //! Setpoint's own metrics, written from the snapshot at every scrape, so that this room counts nothing.
 
+mod outside;
+mod process;
+
 use std::fmt;
 
 use axum::extract::State;
@@ -13,8 +16,11 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use self::process::Process;
+use super::conditions::{Truth, conditions};
 use super::problem::Problem;
 use super::{View, words};
+use crate::control::{Direction, Reason};
 use crate::journal::{Health, Status};
 use crate::observation::{GroupStatus, Measurement};
 use crate::policy::{Capacity, Mode};
@@ -27,25 +33,30 @@ const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[utoipa::path(get, path = "/metrics", tag = "own", responses((status = OK, body = String)))]
 pub(super) async fn expose(State(view): State<View>) -> Response {
     let mut registry = Registry::with_prefix("setpoint");
-    registry.register_collector(Box::new(Scrape(view.snapshot())));
+    registry.register_collector(Box::new(Scrape(view.snapshot(), view.clock.now())));
+    let mut own = Registry::default();
+    own.register_collector(Box::new(Process));
     let mut page = String::new();
-    match encode_registry(&mut page, &registry) {
+    match encode_registry(&mut page, &registry).and_then(|()| encode_registry(&mut page, &own)) {
         Ok(()) => ([(CONTENT_TYPE, TEXT)], page).into_response(),
         Err(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be written").into_response(),
     }
 }
 
 #[derive(Debug)]
-struct Scrape(Snapshot);
+struct Scrape(Snapshot, Timestamp);
 
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
-        let (mut page, Self(snapshot)) = (Page(encoder), self);
+        let (mut page, Self(snapshot, now)) = (Page(encoder), self);
         daemon(&mut page, snapshot)?;
         lanes(&mut page, snapshot)?;
         capacities(&mut page, snapshot)?;
         signals(&mut page, snapshot)?;
         decisions(&mut page, snapshot)?;
+        conditions_of(&mut page, snapshot, *now)?;
+        outside::calls(&mut page, snapshot)?;
+        outside::orders(&mut page, snapshot, *now)?;
         errors(&mut page, snapshot)?;
         notifications(&mut page, snapshot)
     }
@@ -76,7 +87,7 @@ impl Page<'_> {
         &mut self,
         name: &str,
         help: &str,
-        samples: impl IntoIterator<Item = ([Label<'a>; N], u64)>,
+        samples: impl IntoIterator<Item = ([Label<'a>; N], impl EncodeGaugeValue)>,
     ) -> fmt::Result {
         self.family(name, help, MetricType::Counter, samples)
     }
@@ -91,7 +102,10 @@ impl Page<'_> {
         samples: impl IntoIterator<Item = ([Label<'a>; N], impl EncodeGaugeValue)>,
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, kind)?;
-        samples.into_iter().try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_gauge(&value))
+        samples.into_iter().try_for_each(|(labels, value)| {
+            // Empty braces are more than some readers know.
+            if N == 0 { family.encode_gauge(&value) } else { family.encode_family(&labels)?.encode_gauge(&value) }
+        })
     }
 }
 
@@ -123,7 +137,9 @@ fn journal(page: &mut Page, journal: &Status) -> fmt::Result {
     page.number("journal_size_bytes", "Size of the journal's file.", journal.size as f64)?;
     let count = |value| [([], value)];
     page.counter::<0>("journal_commits_total", "Transactions that were written.", count(journal.commits))?;
-    page.counter::<0>("journal_failures_total", "Attempts to open or write it that failed.", count(journal.failures))
+    page.counter::<0>("journal_failures_total", "Attempts to open or write it that failed.", count(journal.failures))?;
+    let unreadable = "Records that could not be read at the start and are left out.";
+    page.number("journal_unreadable_records", unreadable, journal.unreadable as f64)
 }
 
 fn lanes(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
@@ -175,14 +191,43 @@ fn signals(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
         _ => None,
     });
     page.gauge("signal_age_seconds", "The age of the newest sample behind the measurement.", age)?;
-    let valid = metrics()
-        .map(|(labels, _, metric)| (labels, f64::from(matches!(metric.measurement, Some(Measurement::Value { .. })))));
+    let coverage = metrics().filter_map(|(labels, policy, metric)| match metric.measurement? {
+        Measurement::Instances { reporting, .. } => {
+            let serving = policy.group?.in_service.as_f64();
+            (serving > 0.0).then(|| (labels, f64::from(reporting) / serving))
+        }
+        _ => None,
+    });
+    let help = "The share of the instances in service that reported, where a query gives one series for each.";
+    page.gauge("signal_coverage_ratio", help, coverage)?;
+    let valid = metrics().map(|(labels, _, metric)| {
+        (
+            labels,
+            f64::from(matches!(metric.measurement, Some(Measurement::Value { .. } | Measurement::Instances { .. }))),
+        )
+    });
     page.gauge("signal_valid", "Whether the last measurement is a number to decide with.", valid)
 }
 
 fn decisions(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
     let at = policies(snapshot).filter_map(|(labels, policy)| Some((labels, seconds(policy.evaluation.as_ref()?.at))));
     page.gauge("last_decision_timestamp_seconds", "When the policy was last evaluated.", at)?;
+    let interval = policies(snapshot).map(|(labels, policy)| (labels, policy.interval.as_secs_f64()));
+    page.gauge("policy_interval_seconds", "Time between two evaluations of the policy.", interval)?;
+    let boot = policies(snapshot)
+        .filter_map(|(labels, policy)| Some((labels, policy.evaluation.as_ref()?.boot_time?.as_secs_f64())));
+    page.gauge("boot_time_seconds", "From launch to serving: as configured, or as learned from the group.", boot)?;
+    let cooldowns = policies(snapshot).flat_map(|([name, asg], policy)| {
+        let reasons = policy.evaluation.iter().flat_map(|evaluation| &evaluation.reasons);
+        reasons.filter_map(move |stated| match stated.reason {
+            Reason::CoolingDown { direction, remaining } => {
+                let direction = if direction == Direction::Out { "out" } else { "in" };
+                Some(([name, asg, ("direction", direction)], remaining.as_secs_f64()))
+            }
+            _ => None,
+        })
+    });
+    page.gauge("cooldown_remaining_seconds", "What is left of a cooldown that holds a change back.", cooldowns)?;
     let modes = [Mode::Active, Mode::Observe, Mode::ScaleOutOnly, Mode::Paused].map(|mode| (mode, mode.to_string()));
     let states = policies(snapshot).flat_map(|([name, asg], policy)| {
         modes.iter().map(move |(mode, word)| ([name, asg, ("mode", word)], f64::from(*mode == policy.mode)))
@@ -194,6 +239,17 @@ fn decisions(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
         })
     });
     page.counter("scale_actions_total", "Attempts to change the desired capacity.", actions)
+}
+
+/// In the words of Kubernetes, as the API says them.
+fn conditions_of(page: &mut Page, snapshot: &Snapshot, now: Timestamp) -> fmt::Result {
+    let found = policies(snapshot).flat_map(|([name, asg], policy)| {
+        conditions(policy, &snapshot.orders, now).into_iter().map(move |condition| {
+            let holds = f64::from(condition.status == Truth::True);
+            ([name, asg, ("type", condition.kind.label())], holds)
+        })
+    });
+    page.gauge("condition", "1 where the condition holds, 0 where it does not or nobody knows.", found)
 }
 
 fn errors(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
