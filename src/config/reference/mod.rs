@@ -133,7 +133,7 @@ impl fmt::Display for Value {
             Self::Text { what, .. } => f.write_str(what),
             Self::Boolean => f.write_str("`true` or `false`"),
             Self::Integer(range) => write!(f, "whole number from {} to {}", range.start(), range.end()),
-            Self::Number(least, most) => write!(f, "number {}", Limits(*least, *most)),
+            Self::Number(least, most) => write!(f, "number{}", Limits(*least, *most)),
             Self::Percentage => f.write_str("percentage such as `\"5%\"`"),
             Self::Duration(range) => {
                 write!(f, "duration from {} to {}", duration::text(*range.start()), duration::text(*range.end()))
@@ -160,11 +160,11 @@ struct Limits(Bound<f64>, Bound<f64>);
 impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Self(Bound::Included(least), Bound::Included(most)) = self {
-            return write!(f, "from {least} to {most}");
+            return write!(f, " from {least} to {most}");
         }
         match self.0 {
-            Bound::Included(least) => write!(f, "from {least}")?,
-            Bound::Excluded(least) => write!(f, "above {least}")?,
+            Bound::Included(least) => write!(f, " from {least}")?,
+            Bound::Excluded(least) => write!(f, " above {least}")?,
             Bound::Unbounded => {}
         }
         match self.1 {
