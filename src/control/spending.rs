@@ -73,7 +73,8 @@ impl Spending {
 
     /// The instance-hours of the time [`BEHIND`] `now`.
     pub(super) fn spent(&self, now: Timestamp) -> f64 {
-        self.stretches.iter().map(|stretch| stretch.instance_hours * stretch.share_behind(now)).sum()
+        // A `sum` of nothing would be -0.0.
+        self.stretches.iter().fold(0.0, |sum, stretch| sum + stretch.instance_hours * stretch.share_behind(now))
     }
 
     /// The clock was set back by as much; what was spent stays as old as it was.
