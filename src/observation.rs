@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::policy::{Capacity, MAX_METRICS, PerDirection};
+use crate::policy::{Capacity, MAX_METRICS, MAX_SIGNALS, PerDirection};
 
 /// Assumed when neither the policy nor the group says how long an instance warms up.
 pub const DEFAULT_WARM_UP: Duration = Duration::from_mins(1);
@@ -106,9 +106,17 @@ impl Measurement {
         }
     }
 
+    /// The number to decide with, where it carries one; of several instances their mean.
+    pub fn number(&self) -> Option<f64> {
+        match *self {
+            Self::Value { value, .. } | Self::Instances { mean: value, .. } => Some(value),
+            _ => None,
+        }
+    }
+
     /// True where it carries a number to decide with.
     pub fn has_number(&self) -> bool {
-        matches!(self, Self::Value { .. } | Self::Instances { .. })
+        self.number().is_some()
     }
 
     /// A bounded word for logs and metric labels.
@@ -332,6 +340,9 @@ pub struct Observation {
     /// One for each metric of the policy, in its order.
     #[schema(value_type = Vec<Measurement>)]
     pub measurements: ArrayVec<Measurement, MAX_METRICS>,
+    /// One for each signal that may hold the policy's scale-in, in its order.
+    #[schema(value_type = Vec<Measurement>)]
+    pub signals: ArrayVec<Measurement, MAX_SIGNALS>,
     /// The group; `None` when it could not be described.
     pub group: Option<GroupStatus>,
     /// An operator's order, if there is one.

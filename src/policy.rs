@@ -10,8 +10,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+mod guard;
 mod schedule;
 
+pub use guard::{Brake, HoldSignal, MAX_SIGNALS, MaxSpend, Threshold};
 pub use schedule::{Schedule, ScheduleError, Window};
 
 /// Most metrics that one policy may have, so that an evaluation has a fixed size.
@@ -157,6 +159,15 @@ pub struct Policy {
     pub cooldown: PerDirection<Duration>,
     /// A fall of demand that is taken for an outage upstream; `None`: every fall is believed.
     pub max_drop: Option<MaxDrop>,
+    /// What an instance (or a unit of capacity, where the group weighs its instances) costs an hour, in any money; finite
+    /// and above zero. `None`: nobody has said.
+    pub instance_price: Option<f64>,
+    /// What the group may cost; no ceiling without an [`instance_price`](Self::instance_price).
+    pub max_spend: MaxSpend,
+    /// Stops adding for a latency that more does not help; `None`: never.
+    pub brake: Option<Brake>,
+    /// At most [`MAX_SIGNALS`], with unique names.
+    pub hold_scale_in_while: Vec<HoldSignal>,
     /// Windows in which other bounds hold.
     pub schedules: Vec<Schedule>,
     /// What to run on while every metric is gone; `None`: what runs.

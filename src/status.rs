@@ -15,7 +15,7 @@ use crate::control::{Decision, Evaluation, Outcome};
 use crate::journal::{Health, Status as JournalStatus};
 use crate::observation::{GroupStatus, Measurement, Tallies, Tally, elapsed, seconds};
 use crate::order::Standing;
-use crate::policy::{Capacity, MetricKind, Mode, Policy};
+use crate::policy::{Capacity, HoldSignal, MetricKind, Mode, Policy, Threshold};
 
 pub use series::{Columns, Counts, Series};
 
@@ -113,6 +113,8 @@ pub struct PolicyStatus {
     pub interval: Duration,
     /// The metrics, in the order of the configuration.
     pub metrics: Vec<MetricStatus>,
+    /// The signals that may hold its scale-in, in the order of the configuration.
+    pub signals: Vec<SignalStatus>,
     /// The group's counts, if it could be described.
     pub group: Option<GroupStatus>,
     /// Why the group could not be described.
@@ -138,6 +140,19 @@ pub struct MetricStatus {
     pub kind: MetricKind,
     /// The value to keep.
     pub target: f64,
+    /// What was read last.
+    pub measurement: Option<Measurement>,
+    /// What the source had to say.
+    pub detail: Option<String>,
+}
+
+/// One signal that may hold the scale-in of a policy.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SignalStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it begins to burn.
+    pub threshold: Threshold,
     /// What was read last.
     pub measurement: Option<Measurement>,
     /// What the source had to say.
@@ -189,6 +204,12 @@ impl PolicyStatus {
             measurement: None,
             detail: None,
         };
+        let signal = |signal: &HoldSignal| SignalStatus {
+            name: signal.name.clone(),
+            threshold: signal.threshold,
+            measurement: None,
+            detail: None,
+        };
         Self {
             name: policy.name.clone(),
             asg: policy.asg.clone(),
@@ -198,6 +219,7 @@ impl PolicyStatus {
             max: policy.max,
             interval: policy.interval,
             metrics: policy.metrics.iter().map(metric).collect(),
+            signals: policy.hold_scale_in_while.iter().map(signal).collect(),
             group: None,
             group_detail: None,
             evaluation: None,

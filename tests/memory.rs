@@ -16,10 +16,13 @@ fn policy() -> Policy {
     let mut policy = fixture::policy();
     policy.max = Capacity::new(200);
     policy.max_drop = Some(setpoint::policy::MaxDrop { ratio: 0.9, per: Duration::from_mins(5) });
+    policy.instance_price = Some(0.1);
+    policy.max_spend.per_day = Some(40.0);
     policy.metrics = vec![
         fixture::metric("cpu", MetricKind::Utilization, 0.7),
         fixture::metric("requests", MetricKind::Total, 100.0),
-        fixture::metric("p99", MetricKind::Latency, 0.5),
+        // Over its target at times.
+        fixture::metric("p99", MetricKind::Latency, 0.15),
     ];
     policy.metrics[0].controller = Some(fixture::pid(0.5, 60.0));
     policy.metrics[1].controller = Some(Controller::Risk(Risk::default()));

@@ -14,7 +14,7 @@ use crate::journal;
 use crate::observation::{GroupStatus, Observation, optional_seconds, seconds};
 use crate::order::{Override, Pause, Standing};
 use crate::policy::{Capacity, Mode};
-use crate::status::{Action, Configuration, Counters, LaneStatus, MetricStatus, PolicyStatus, Snapshot};
+use crate::status::{Action, Configuration, Counters, LaneStatus, MetricStatus, PolicyStatus, SignalStatus, Snapshot};
 
 /// The daemon: version, configuration, lanes, orders.
 #[derive(Debug, Serialize, ToSchema)]
@@ -99,6 +99,8 @@ pub(super) struct Policy {
     interval: std::time::Duration,
     /// Each metric, with its reading in words.
     metrics: Vec<Metric>,
+    /// The signals that may hold the scale-in.
+    signals: Vec<SignalStatus>,
     group: Option<GroupStatus>,
     /// Why the group could not be described.
     group_detail: Option<String>,
@@ -160,6 +162,8 @@ pub(super) struct Explained {
     because: String,
     last_word: Option<String>,
     metrics: Vec<Metric>,
+    /// The signals that may hold the scale-in.
+    signals: Vec<SignalStatus>,
     group_detail: Option<String>,
 }
 
@@ -237,6 +241,7 @@ impl Policy {
             max: policy.max,
             interval: policy.interval,
             metrics: metrics(policy),
+            signals: policy.signals.clone(),
             group: policy.group,
             group_detail: policy.group_detail.clone(),
             decision: policy.decision(),
@@ -271,6 +276,7 @@ impl Explained {
             because: evaluation.because(),
             last_word: evaluation.last_word().map(ToString::to_string),
             metrics: metrics(policy),
+            signals: policy.signals.clone(),
             group_detail: policy.group_detail.clone(),
         }
     }

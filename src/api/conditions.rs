@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::control::{Bound, Direction, Evaluation, Guard, Outcome, Reason};
+use crate::control::{Bound, Direction, Evaluation, Guard, Outcome, Reason, SignalReading};
 use crate::observation::{GroupStatus, Rivals};
 use crate::order::{Pause, Scope, Standing};
 use crate::policy::{Capacity, Mode, PerDirection};
@@ -161,7 +161,10 @@ impl Seen<'_> {
 
     fn active(&self) -> Condition {
         let kind = Kind::ScalingActive;
-        let asked = |reason: &&Reason| matches!(reason, Reason::Recommended { .. } | Reason::Saturated { .. });
+        let asked = |reason: &&Reason| {
+            use Reason::{Recommended, Saturated, ScaleOutNotHelping};
+            matches!(reason, Recommended { .. } | Saturated { .. } | ScaleOutNotHelping { .. })
+        };
         match self.reasons().find(asked) {
             Some(reason) => {
                 Condition { kind, status: Truth::True, reason: "ValidMetricFound", message: reason.to_string() }
@@ -185,6 +188,8 @@ impl Seen<'_> {
                 Reason::LoweredToMax { .. } => "AtMaximum",
                 Reason::RaisedToMin { .. } => "AtMinimum",
                 Reason::StepLimited { .. } => "StepLimited",
+                Reason::ScaleOutNotHelping { .. } => "ScaleOutNotHelping",
+                Reason::SpendLimited { .. } => "SpendLimited",
                 _ => return None,
             };
             Some((word, reason.to_string()))
@@ -230,8 +235,9 @@ impl Seen<'_> {
             Reason::Vetoed { guard } => scale_in_guard(guard).map(|word| (word, guard.to_string())),
             _ => None,
         });
-        let standing =
-            standing_guards(group).map(|guard| (scale_in_guard(&guard).unwrap_or_default(), guard.to_string()));
+        let signals = self.evaluation.signals.iter().filter_map(SignalReading::guard);
+        let standing = standing_guards(group).chain(signals);
+        let standing = standing.map(|guard| (scale_in_guard(&guard).unwrap_or_default(), guard.to_string()));
         let guards: Vec<Why> = stated.collect();
         let unstated = standing.filter(|(word, _)| !guards.iter().any(|(known, _)| known == word));
         found.extend(unstated.collect::<Vec<_>>());
@@ -305,6 +311,8 @@ fn scale_in_guard(guard: &Guard) -> Option<&'static str> {
         Guard::MetricNotValid { .. } => "SignalsInvalid",
         Guard::CoverageLow { .. } => "CoverageLow",
         Guard::DemandCollapsed { .. } => "DemandCollapsed",
+        Guard::SignalBurning { .. } => "SignalBurning",
+        Guard::SignalUnknown { .. } => "SignalUnknown",
         Guard::LaunchSuspended | Guard::LaunchesFailing { .. } => return None,
     })
 }

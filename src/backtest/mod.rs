@@ -21,7 +21,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::policy::{
-        Capacity, Controller, Gains, Metric, MetricKind, Mode, PerDirection, Policy, Source, StepLimit,
+        Brake, Capacity, Controller, Gains, MaxSpend, Metric, MetricKind, Mode, PerDirection, Policy, Source, StepLimit,
     };
 
     pub fn metric(name: &str, kind: MetricKind, target: f64) -> Metric {
@@ -51,6 +51,10 @@ mod tests {
             step: PerDirection { out: step(100.0, Some(Capacity::new(4))), inward: step(20.0, None) },
             cooldown: PerDirection { out: Duration::ZERO, inward: minute },
             max_drop: None,
+            instance_price: None,
+            max_spend: MaxSpend::default(),
+            brake: Some(Brake::default()),
+            hold_scale_in_while: Vec::new(),
             schedules: Vec::new(),
             fallback: None,
             metrics,

@@ -128,10 +128,10 @@ impl<W: Write> Drive<W> {
 
     /// The decision counts as applied at the moment that the line tells.
     fn decide(&mut self, line: Line) -> io::Result<()> {
-        let Line { at, measurements, mut group, warm, ordered } = line;
+        let Line { at, measurements, signals, mut group, warm, ordered } = line;
         let derived = self.warming.see(group.in_service, at);
         group.warm = warm.unwrap_or(derived);
-        let seen = Observation { measurements, group: Some(group), ordered, ..Observation::default() };
+        let seen = Observation { measurements, signals, group: Some(group), ordered, ..Observation::default() };
         let (evaluation, state) = evaluate(&self.policy, std::mem::take(&mut self.state), &seen, at);
         self.state = settle(state, &evaluation.decision, &Outcome::Applied, at);
         Ok(serde_json::to_writer(&mut self.writer, &Answer::new(&evaluation, group.desired))?)

@@ -49,7 +49,7 @@ pub(super) fn metric(
     let kind = table.need("kind", "\"utilization\", \"total\" or \"latency\"").and_then(|f| f.word(&KINDS));
     // What a good target is depends on the kind, so an unknown kind leaves it unread.
     let target = table.need("target", "the value to keep").and_then(|f| target(&f, kind?));
-    let max_age = table.get("max_age").and_then(|f| f.duration(AGES)).unwrap_or(MAX_AGE);
+    let max_age = max_age(table);
     let controller = table.get("controller").and_then(|f| f.table(controller::controller));
     let per_instance = table.get("per_instance").map(|f| per_instance(&f, kind));
     let min_coverage = table.get("min_coverage").and_then(|f| {
@@ -68,6 +68,11 @@ pub(super) fn metric(
         min_coverage: min_coverage.unwrap_or(MIN_COVERAGE),
         source: source?,
     })
+}
+
+/// Reads `max_age`.
+pub(super) fn max_age(table: &Table) -> Duration {
+    table.get("max_age").and_then(|f| f.duration(AGES)).unwrap_or(MAX_AGE)
 }
 
 fn target(field: &Field, kind: MetricKind) -> Option<f64> {
@@ -107,7 +112,8 @@ fn is_label(text: &str) -> bool {
     text.chars().all(is_plain) && !text.starts_with(|c: char| c.is_ascii_digit())
 }
 
-fn source(
+/// Reads where a number comes from: `query` or `scrape`.
+pub(super) fn source(
     table: &Table,
     interval: Duration,
     per_instance: Option<Arc<str>>,

@@ -9,6 +9,7 @@ mod controller;
 mod document;
 pub mod duration;
 mod finding;
+mod guard;
 mod metric;
 mod notification;
 mod policy;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::bounds;
 use super::controller;
 use super::duration;
+use super::guard;
 use super::metric;
 use super::settings;
 use super::table::{Field, Table, Taken};
@@ -101,7 +102,10 @@ pub(super) fn policy(table: &Table, around: &mut Surroundings) -> Option<Policy>
     });
     let step = per_direction(table, "step", pace.step, step_limit);
     let max_drop = table.get("max_drop").and_then(|f| f.table(max_drop));
+    let brake = guard::brake(table);
+    let (instance_price, max_spend) = guard::spend(table);
     let metrics = metrics(table, interval, around);
+    let hold_scale_in_while = guard::hold_signals(table, interval, &mut around.has_prometheus);
     let bounds = bounds::bounds(table, metrics.as_deref());
     let schedules = bounds::schedules(table, bounds);
     let fallback = table.get("fallback").and_then(|f| f.table(|t| bounds::fallback(t, bounds)));
@@ -122,6 +126,10 @@ pub(super) fn policy(table: &Table, around: &mut Surroundings) -> Option<Policy>
         step,
         cooldown,
         max_drop,
+        instance_price,
+        max_spend,
+        brake,
+        hold_scale_in_while: hold_scale_in_while?,
         schedules: schedules?,
         fallback,
         metrics: metrics?,

@@ -11,8 +11,8 @@ use super::finding::{Findings, Location, Report};
 use super::policy::UP_TO_AN_HOUR;
 use super::table::{Field, Table, Taken};
 use super::{document, read_text, unreadable};
-use crate::policy::{Capacity, DEFAULT_BOOT_TIME, Metric, MetricKind, Policy};
-use crate::rehearsal::{Because, Expectation, Feed, Group, MAX_SAMPLES, Test, Verdict, expand};
+use crate::policy::{Capacity, DEFAULT_BOOT_TIME, HoldSignal, Metric, MetricKind, Policy};
+use crate::rehearsal::{Because, Expectation, Feed, Group, MAX_SAMPLES, Sample, Test, Verdict, expand};
 
 const UP_TO_A_YEAR: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(366 * 24);
 const MOST: RangeInclusive<u32> = 0..=Capacity::MAX.get();
@@ -77,12 +77,22 @@ fn test(table: &Table, policies: &[Policy], names: &mut Taken) -> Option<Written
     }
     let group = group.and_then(|f| f.table(|t| group_at_start(t, policy)));
     let feeds = feeds(table, series, load, &policy.metrics);
-    let shortest = feeds.iter().flatten().map(|feed| feed.samples().len()).min().unwrap_or(MAX_SAMPLES);
+    let signals = signals(table, &policy.hold_scale_in_while);
+    let lengths = feeds.iter().flatten().map(|feed| feed.samples().len());
+    let lengths = lengths.chain(signals.iter().flatten().flatten().map(Vec::len));
+    let shortest = lengths.min().unwrap_or(MAX_SAMPLES);
     let expected = expect.and_then(|f| f.tables(|t| expectation(t, policy.interval, shortest)))?;
     let (expectations, locations) = expected.into_iter().unzip();
     let start = stated.unwrap_or(Some(Timestamp::UNIX_EPOCH));
-    let test =
-        Test { name: name?.into(), policy: policy.clone(), start: start?, group: group?, feeds: feeds?, expectations };
+    let test = Test {
+        name: name?.into(),
+        policy: policy.clone(),
+        start: start?,
+        group: group?,
+        feeds: feeds?,
+        signals: signals?,
+        expectations,
+    };
     Some(WrittenTest { test, locations })
 }
 
@@ -133,16 +143,37 @@ fn feeds(table: &Table, series: Option<Field>, load: Option<Field>, metrics: &[M
     feeds.into_iter().map(Option::flatten).collect()
 }
 
+/// Reads the series of those signals that have one, in their order.
+fn signals(table: &Table, holds: &[HoldSignal]) -> Option<Vec<Option<Vec<Sample>>>> {
+    let mut signals: Vec<Option<Option<Vec<Sample>>>> = vec![None; holds.len()];
+    if let Some(field) = table.get("signals") {
+        field.table(|t| {
+            for (name, field) in t.entries() {
+                match holds.iter().position(|signal| *signal.name == *name) {
+                    None => field.unknown(name, holds.iter().map(|signal| &*signal.name)),
+                    Some(place) => signals[place] = Some(samples(&field)),
+                }
+            }
+            Some(())
+        });
+    }
+    signals.into_iter().map(|read| read.map_or(Some(None), |samples| samples.map(Some))).collect()
+}
+
+fn samples(field: &Field) -> Option<Vec<Sample>> {
+    match expand(field.text()?) {
+        Ok(samples) => Some(samples),
+        Err(error) => field.wrong(error.to_string()),
+    }
+}
+
 fn feed(field: &Field, metric: &Metric, is_load: bool) -> Option<Feed> {
     if is_load && metric.kind != MetricKind::Utilization {
         return field
             .wrong("is no utilization, so its series does not depend on the fleet; expected it under [test.series]");
     }
-    match expand(field.text()?) {
-        Ok(samples) if is_load => Some(Feed::Load(samples)),
-        Ok(samples) => Some(Feed::Series(samples)),
-        Err(error) => field.wrong(error.to_string()),
-    }
+    let samples = samples(field)?;
+    Some(if is_load { Feed::Load(samples) } else { Feed::Series(samples) })
 }
 
 /// Reads one expectation of a policy that is evaluated every `interval`, while each series has a sample for the first

@@ -8,15 +8,16 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::guard::Guard;
 use super::reason::Reason;
-use crate::observation::{Observation, optional_seconds};
-use crate::policy::{Capacity, MAX_METRICS};
+use crate::observation::{Measurement, Observation, optional_seconds};
+use crate::policy::{Capacity, MAX_METRICS, MAX_SIGNALS, Threshold};
 
 /// Stages of a decision.
 pub const STAGES: usize = 10;
 
-/// Most reasons of one evaluation: three a metric, and every stage and guard once, with room to spare.
-pub const MAX_REASONS: usize = 4 * MAX_METRICS;
+/// Most reasons of one evaluation: three a metric, one a signal, and every stage and guard once, with room to spare.
+pub const MAX_REASONS: usize = 4 * MAX_METRICS + MAX_SIGNALS;
 
 /// What to do with the desired capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -52,6 +53,29 @@ pub struct Recommendation {
     pub capacity: f64,
     /// Instances.
     pub rounded: Capacity,
+}
+
+/// What was seen of one signal that may hold the scale-in.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct SignalReading {
+    /// The signal's name.
+    pub signal: Arc<str>,
+    /// Where it begins to burn.
+    pub threshold: Threshold,
+    /// What was read.
+    pub measurement: Measurement,
+}
+
+impl SignalReading {
+    /// The veto that comes of it, if any.
+    pub fn guard(&self) -> Option<Guard> {
+        let (signal, threshold) = (self.signal.clone(), self.threshold);
+        match self.measurement.number().filter(|value| value.is_finite()) {
+            None => Some(Guard::SignalUnknown { signal }),
+            Some(value) if threshold.burns(value) => Some(Guard::SignalBurning { signal, value, threshold }),
+            Some(_) => None,
+        }
+    }
 }
 
 /// One step of the decision, in the order in which the steps are taken.
@@ -116,6 +140,9 @@ pub struct Evaluation {
     #[serde(serialize_with = "optional_seconds")]
     #[schema(value_type = Option<f64>)]
     pub boot_time: Option<Duration>,
+    /// What was seen of each signal that may hold the scale-in.
+    #[schema(value_type = Vec<SignalReading>)]
+    pub signals: ArrayVec<SignalReading, MAX_SIGNALS>,
     /// What each valid metric asks for.
     #[schema(value_type = Vec<Recommendation>)]
     pub recommendations: ArrayVec<Recommendation, MAX_METRICS>,

@@ -9,7 +9,8 @@ use arrayvec::ArrayVec;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::evaluation::{Decision, Evaluation, Recommendation, Stage, StatedReason};
+use super::evaluation::{Decision, Evaluation, Recommendation, SignalReading, Stage, StatedReason};
+use super::guard::Guard;
 use super::number::Number;
 use crate::observation::{GroupStatus, Measurement, Override};
 use crate::policy::{MAX_METRICS, MetricKind};
@@ -80,6 +81,7 @@ impl Explanation<'_> {
         for (place, subject) in self.subjects.iter().enumerate() {
             measured(f, subject, seen.measurements.get(place))?;
         }
+        self.evaluation.signals.iter().try_for_each(|reading| signalled(f, reading))?;
         match (&seen.group, self.group_detail) {
             (Some(group), _) => lines(f, 2, &counts(group))?,
             (None, Some(detail)) => lines(f, 2, &format!("The group could not be described: {detail}"))?,
@@ -131,6 +133,19 @@ fn measured(f: &mut fmt::Formatter<'_>, subject: &Subject, seen: Option<&Measure
         None => lines(f, 4, "not read")?,
     }
     detail.map_or(Ok(()), |detail| lines(f, 4, detail))
+}
+
+fn signalled(f: &mut fmt::Formatter<'_>, reading: &SignalReading) -> fmt::Result {
+    let SignalReading { signal, threshold, measurement } = reading;
+    let value = measurement.number().map_or_else(|| "none".to_owned(), |value| Number(value).to_string());
+    head(f, signal)?;
+    writeln!(f, " {value:>14} {:>14} {:>12}", "-", "-")?;
+    match reading.guard() {
+        Some(Guard::SignalBurning { .. }) => lines(f, 4, &format!("It burns: it is {threshold}."))?,
+        Some(_) => lines(f, 4, &measurement.to_string())?,
+        None => lines(f, 4, &format!("It would burn {threshold}."))?,
+    }
+    Ok(())
 }
 
 fn recommended(f: &mut fmt::Formatter<'_>, recommendation: &Recommendation) -> fmt::Result {

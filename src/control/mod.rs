@@ -6,22 +6,26 @@
 
 mod array;
 mod boot;
+mod brake;
 mod curve;
 mod evaluation;
 mod explanation;
+mod guard;
 mod latency;
 mod noise;
 mod number;
 mod pid;
 mod reason;
 mod risk;
+mod spending;
 mod stages;
 mod state;
 mod step;
 mod window;
 
-pub use evaluation::{Decision, Evaluation, Recommendation, Stage, StageName, StatedReason};
+pub use evaluation::{Decision, Evaluation, Recommendation, SignalReading, Stage, StageName, StatedReason};
 pub use explanation::{Explanation, Subject};
-pub use reason::{Bound, Direction, Guard, Reason};
+pub use guard::Guard;
+pub use reason::{Bound, Direction, Reason, SpendPeriod};
 pub use stages::evaluate;
 pub use state::{ControllerState, Outcome, Outline, Rejection, settle};

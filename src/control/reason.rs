@@ -5,9 +5,11 @@ use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::guard::Guard;
 use super::number::Number;
 use crate::observation::{Measurement, Rivals, seconds};
 use crate::policy::Capacity;
@@ -54,6 +56,16 @@ impl fmt::Display for Bound {
             Self::Group => "group",
         })
     }
+}
+
+/// Of which time the price has a ceiling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SpendPeriod {
+    /// `max_spend_per_hour`.
+    Hour,
+    /// `max_spend_per_day`.
+    Day,
 }
 
 /// One thing that an evaluation says. `Display` gives a sentence.
@@ -173,6 +185,36 @@ pub enum Reason {
         #[schema(value_type = f64)]
         remaining: Duration,
     },
+    /// A latency has been over its target for long, and more capacity was shown not to help.
+    ScaleOutNotHelping {
+        /// The metric.
+        metric: Arc<str>,
+        /// Since when it has not got better.
+        since: Timestamp,
+        /// What served then.
+        from: Capacity,
+        /// What serves now.
+        to: Capacity,
+        /// The most that it may ask for.
+        allowed: Capacity,
+        /// Time until a step is tried; zero when that is now.
+        #[serde(serialize_with = "seconds")]
+        #[schema(value_type = f64)]
+        rest: Duration,
+    },
+    /// More would cost too much.
+    SpendLimited {
+        /// The capacity asked for.
+        wanted: Capacity,
+        /// The capacity that the ceiling leaves.
+        allowed: Capacity,
+        /// Of which time the price has a ceiling.
+        per: SpendPeriod,
+        /// The ceiling.
+        ceiling: f64,
+        /// Of a day: what its first 18 hours, which have passed, have cost.
+        spent: Option<f64>,
+    },
     /// A guard's veto.
     Vetoed {
         /// The guard.
@@ -200,76 +242,6 @@ pub enum Reason {
         would: Capacity,
         /// Who else.
         rival: Rivals,
-    },
-}
-
-/// A named veto.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-#[serde(tag = "guard", rename_all = "kebab-case")]
-pub enum Guard {
-    /// Not a full stabilization window of live observations since the start.
-    NotWarm {
-        /// Time left.
-        #[serde(serialize_with = "seconds")]
-        #[schema(value_type = f64)]
-        remaining: Duration,
-    },
-    /// Capacity is still on its way into service, or warming up.
-    CapacityPending {
-        /// How much.
-        pending: Capacity,
-    },
-    /// The journal can't be written, so a restart would forget the cooldown that the change begins.
-    JournalUnavailable,
-    /// An instance refresh is running.
-    Refreshing,
-    /// The group's `Terminate` process is suspended.
-    TerminateSuspended,
-    /// The group's `Launch` process is suspended.
-    LaunchSuspended,
-    /// Launches fail, so asking for more would only ratchet the desired capacity up.
-    LaunchesFailing {
-        /// AWS has no capacity of that type.
-        insufficient_capacity: bool,
-    },
-    /// Instances in service are unhealthy.
-    Unhealthy {
-        /// Healthy ones.
-        healthy: Capacity,
-        /// All in service.
-        in_service: Capacity,
-    },
-    /// A metric is above its target.
-    MetricAboveTarget {
-        /// The metric.
-        metric: Arc<str>,
-        /// Its value.
-        value: f64,
-        /// The value to keep.
-        target: f64,
-    },
-    /// A metric is not valid.
-    MetricNotValid {
-        /// The metric.
-        metric: Arc<str>,
-    },
-    /// Too few of the instances that serve have reported.
-    CoverageLow {
-        /// The metric.
-        metric: Arc<str>,
-        /// How many have.
-        reporting: Capacity,
-        /// How many serve.
-        serving: Capacity,
-    },
-    /// Demand fell so much that an outage upstream is likelier than a quiet hour.
-    DemandCollapsed {
-        /// The metric.
-        metric: Arc<str>,
-        /// Highest demand of the window, in instances' worth.
-        highest: f64,
-        /// Demand now.
-        now: f64,
     },
 }
 
@@ -313,49 +285,31 @@ impl fmt::Display for Reason {
             Self::CoolingDown { direction, remaining } => {
                 write!(f, "{direction} rests for another {:.0} s", remaining.as_secs_f64())
             }
+            Self::ScaleOutNotHelping { metric, since, from, to, allowed, rest } => {
+                write!(
+                    f,
+                    "{metric} has not got better since {}, though {from} instances became {to} and each has less to do, so \
+                     it asks for no more than {allowed}",
+                    since.strftime("%Y-%m-%d %H:%M:%S UTC")
+                )?;
+                if rest.is_zero() { Ok(()) } else { write!(f, "; a step is tried in {:.0} s", rest.as_secs_f64()) }
+            }
+            Self::SpendLimited { wanted, allowed, ceiling, spent, .. } => {
+                write!(f, "scale-out to {wanted} would cost more than ")?;
+                match spent {
+                    None => write!(f, "max_spend_per_hour, {ceiling:.2}, which allows {allowed}"),
+                    Some(spent) => write!(
+                        f,
+                        "max_spend_per_day, {ceiling:.2}, in six hours, as the 18 hours before have cost {spent:.2}; it \
+                         allows {allowed}"
+                    ),
+                }
+            }
             Self::Vetoed { guard } => guard.fmt(f),
             Self::Observing { would } => write!(f, "the policy only observes; it would set {would}"),
             Self::Paused { would } => write!(f, "the policy is paused; it would set {would}"),
             Self::ScaleOutOnly { would } => write!(f, "the policy may only scale out; it would set {would}"),
             Self::Contested { would, rival } => write!(f, "{rival}; it would set {would}"),
-        }
-    }
-}
-
-impl fmt::Display for Guard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotWarm { remaining } => {
-                write!(
-                    f,
-                    "no scale-in for another {:.0} s, until a full window has been seen without a gap",
-                    remaining.as_secs_f64()
-                )
-            }
-            Self::CapacityPending { pending } => write!(f, "no scale-in while {pending} are on their way into service"),
-            Self::JournalUnavailable => f.write_str("no scale-in while the journal can't be written"),
-            Self::Refreshing => f.write_str("no scale-in while an instance refresh is running or can't be ruled out"),
-            Self::TerminateSuspended => f.write_str("no scale-in while the group's Terminate process is suspended"),
-            Self::LaunchSuspended => f.write_str("no scale-out while the group's Launch process is suspended"),
-            Self::LaunchesFailing { insufficient_capacity: true } => {
-                f.write_str("no further scale-out while AWS has insufficient capacity")
-            }
-            Self::LaunchesFailing { insufficient_capacity: false } => {
-                f.write_str("no further scale-out while launches fail")
-            }
-            Self::Unhealthy { healthy, in_service } => {
-                write!(f, "no scale-in while only {healthy} of {in_service} in service are healthy")
-            }
-            Self::MetricAboveTarget { metric, value, target } => {
-                write!(f, "no scale-in while {metric} is {} against {}", Number(*value), Number(*target))
-            }
-            Self::MetricNotValid { metric } => write!(f, "no scale-in while {metric} is not valid"),
-            Self::CoverageLow { metric, reporting, serving } => {
-                write!(f, "no scale-in while only {reporting} of {serving} instances report {metric}")
-            }
-            Self::DemandCollapsed { metric, highest, now } => {
-                write!(f, "no scale-in: demand of {metric} collapsed from {highest:.1} to {now:.1} instances' worth")
-            }
         }
     }
 }

@@ -10,12 +10,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::boot::BootTimes;
+use super::brake::BrakeMemory;
 use super::curve::Curve;
 use super::evaluation::Decision;
 use super::noise::Scatter;
 use super::pid::PidMemory;
 use super::reason::Direction;
 use super::risk::RiskMemory;
+use super::spending::Spending;
 use super::window::Highest;
 use crate::observation::{GroupStatus, elapsed};
 use crate::policy::{Capacity, DEFAULT_BOOT_TIME, MAX_METRICS, Metric, Policy};
@@ -50,6 +52,8 @@ pub(super) struct MetricState {
     pub curve: Option<Box<Curve>>,
     /// Highest demand of the `max_drop` window.
     pub peak: Highest<f64>,
+    /// Of a latency: whether more capacity helps it.
+    pub brake: Option<Box<BrakeMemory>>,
 }
 
 /// As much of a policy as tells whether what its controller remembers still means the same.
@@ -93,6 +97,7 @@ pub struct ControllerState {
     #[serde(skip)]
     pub(super) events: VecDeque<ScaleEvent>,
     pub(super) boots: BootTimes,
+    pub(super) spending: Spending,
     /// The schedules that are open, and until when.
     #[serde(skip)]
     pub(super) scheduled: Option<Scheduled>,
@@ -177,6 +182,9 @@ impl ControllerState {
             self.boots.look_away();
         }
         let arrived = self.boots.see(group, now);
+        if policy.instance_price.is_some() {
+            self.spending.see(group, now);
+        }
         self.seen_at = Some(now);
         while self.metrics.len() < policy.metrics.len().min(MAX_METRICS) {
             self.metrics.push(MetricState::default());
@@ -202,6 +210,7 @@ impl ControllerState {
         self.highest.clear();
         self.lowest.clear();
         self.blind_since = None;
+        self.spending.set_back(by);
         for event in &mut self.events {
             event.at = event.at.saturating_sub(by).unwrap_or(Timestamp::MIN);
         }

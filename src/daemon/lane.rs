@@ -256,8 +256,7 @@ impl Lane {
     }
 
     fn gather(&self, now: Timestamp, around: &Surroundings, span: &Span) -> Gathering {
-        let metrics = self.seats.iter().flat_map(|seat| &seat.policy().metrics);
-        let distinct: HashSet<&Source> = metrics.map(|metric| &metric.source).collect();
+        let distinct: HashSet<&Source> = self.seats.iter().flat_map(|seat| seat.policy().sources()).collect();
         let read = |source: &Source| {
             let (sources, source) = (self.sources.clone(), source.clone());
             let span = tracing::info_span!(parent: span, "query", source = label(&source));

@@ -150,7 +150,7 @@ impl Seat {
 
     /// Sees, decides, acts, and publishes what came of it.
     pub(super) async fn turn(mut self, gathering: Gathering, board: Board) -> Self {
-        let reads = self.policy.metrics.iter().map(|metric| gathering.answer(&metric.source));
+        let reads = self.policy.sources().map(|source| gathering.answer(source));
         let (answers, group, missed) =
             tokio::join!(join_all(reads), gathering.group(&self.policy.asg), self.missed(&gathering));
         let now = gathering.at;
@@ -183,17 +183,26 @@ impl Seat {
         group: Result<Group, TargetError>,
         now: Timestamp,
     ) -> Observation {
-        let mut measurements = ArrayVec::new();
-        let shown = self.policy.metrics.iter().zip(&mut self.status.metrics);
-        for ((metric, status), answer) in shown.zip(answers) {
-            let (measurement, detail) = answer.map_or((Measurement::NoData, None), |a| (a.measurement, a.detail));
-            let measurement = measurement.within(metric.max_age);
+        // In the order of `Policy::sources`.
+        let mut answers = answers.into_iter();
+        let mut read = |max_age| {
+            let answer = answers.next().flatten().unwrap_or(Measurement::NoData.into());
+            (answer.measurement.within(max_age), answer.detail)
+        };
+        let (mut measurements, mut signals) = (ArrayVec::new(), ArrayVec::new());
+        for (metric, status) in self.policy.metrics.iter().zip(&mut self.status.metrics) {
+            let (measurement, detail) = read(metric.max_age);
             if !measurement.has_number() {
                 let count = (metric.name.clone(), measurement.label());
                 *self.status.counters.invalid.entry(count).or_default() += 1;
             }
             (status.measurement, status.detail) = (Some(measurement), detail);
             measurements.push(measurement);
+        }
+        for (signal, status) in self.policy.hold_scale_in_while.iter().zip(&mut self.status.signals) {
+            let (measurement, detail) = read(signal.max_age);
+            (status.measurement, status.detail) = (Some(measurement), detail);
+            signals.push(measurement);
         }
         let (group, detail) = match group {
             Ok(group) => (Some(group.status(self.policy.warm_up, now)), None),
@@ -203,7 +212,7 @@ impl Seat {
             self.status.counters.describe_failures += 1;
         }
         (self.status.group, self.status.group_detail) = (group, detail);
-        Observation { measurements, group, ..Observation::default() }
+        Observation { measurements, signals, group, ..Observation::default() }
     }
 
     /// Adds what operators have ordered, as it stands now that all else has been gathered.
@@ -273,16 +282,19 @@ impl Seat {
         let Some(last) = &self.status.evaluation else { return true };
         let word = |evaluation: &Evaluation| evaluation.last_word().map(Reason::kind);
         let label = |measurement: &Measurement| measurement.label();
-        let labels =
-            |evaluation: &Evaluation| -> Vec<_> { evaluation.observation.measurements.iter().map(label).collect() };
+        let labels = |evaluation: &Evaluation| -> Vec<_> {
+            let Observation { measurements, signals, .. } = &evaluation.observation;
+            measurements.iter().chain(signals).map(label).collect()
+        };
         last.decision != evaluation.decision || word(last) != word(evaluation) || labels(last) != labels(evaluation)
     }
 
     /// What the sources and AWS had to say, for the log.
     fn details(&self) -> String {
-        let metrics = self.status.metrics.iter();
-        let metrics = metrics.filter_map(|m| m.detail.as_ref().map(|detail| format!("{}: {detail}", m.name)));
-        metrics.chain(self.status.group_detail.clone()).collect::<Vec<_>>().join("; ")
+        let metrics = self.status.metrics.iter().map(|metric| (&metric.name, &metric.detail));
+        let signals = self.status.signals.iter().map(|signal| (&signal.name, &signal.detail));
+        let told = metrics.chain(signals).filter_map(|(name, detail)| Some(format!("{name}: {}", detail.as_ref()?)));
+        told.chain(self.status.group_detail.clone()).collect::<Vec<_>>().join("; ")
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Notice, State, Topic};
-use crate::control::{Evaluation, Outcome, Reason};
+use crate::control::{Outcome, Reason};
 use crate::journal::Health;
 use crate::observation::elapsed;
 use crate::order::{Override, Pause, Scope, Standing};
@@ -99,6 +99,7 @@ struct Lasting {
 const BLIND: &str = "blind";
 const REFUSED: &str = "refused";
 const AT_MAXIMUM: &str = "at-maximum";
+const HELD_BACK: &str = "held-back";
 const JOURNAL: &str = "journal";
 const LATE: &str = "late";
 
@@ -108,6 +109,7 @@ fn ended(what: &str) -> (Topic, &'static str) {
         BLIND => (Topic::Failure, "sees its metrics and its group again"),
         REFUSED => (Topic::Failure, "no call has been refused for five minutes"),
         AT_MAXIMUM => (Topic::Limit, "no longer wants more than its maximum"),
+        HELD_BACK => (Topic::Limit, "is no longer held back from adding"),
         JOURNAL => (Topic::Failure, "the journal is written again"),
         _ => (Topic::Failure, "every lane finishes its cycles again"),
     }
@@ -139,7 +141,12 @@ fn of_the_policy(policy: &PolicyStatus, lasting: &mut Vec<Lasting>) {
         let error = error.as_deref().unwrap_or("no answer");
         add(REFUSED, Topic::Failure, Duration::ZERO, format!("could not be set from {from} to {to}: {error}"));
     }
-    if let Some(reason) = held_at_maximum(evaluation) {
+    let stated =
+        |is: fn(&Reason) -> bool| evaluation.reasons.iter().map(|stated| &stated.reason).find(|&reason| is(reason));
+    if let Some(reason) = stated(held_back) {
+        add(HELD_BACK, Topic::Limit, Duration::ZERO, reason.to_string());
+    }
+    if let Some(reason) = stated(held_at_maximum) {
         let wanted = evaluation.recommended().map_or_else(String::new, |wanted| format!(", {wanted} are wanted"));
         add(AT_MAXIMUM, Topic::Limit, Duration::ZERO, format!("{reason}{wanted}"));
     }
@@ -161,9 +168,12 @@ fn blindness(policy: &PolicyStatus) -> Option<String> {
     })
 }
 
-fn held_at_maximum(evaluation: &Evaluation) -> Option<&Reason> {
-    let reasons = evaluation.reasons.iter().map(|stated| &stated.reason);
-    reasons.into_iter().find(|reason| matches!(reason, Reason::LoweredToMax { .. }))
+fn held_at_maximum(reason: &Reason) -> bool {
+    matches!(reason, Reason::LoweredToMax { .. })
+}
+
+fn held_back(reason: &Reason) -> bool {
+    matches!(reason, Reason::SpendLimited { .. } | Reason::ScaleOutNotHelping { .. })
 }
 
 /// Collects what is told at one look.

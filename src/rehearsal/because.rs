@@ -14,7 +14,7 @@ pub struct Because(&'static str);
 impl Because {
     /// Every kind that there is.
     #[rustfmt::skip]
-    pub const ALL: [Because; 31] = [
+    pub const ALL: [Because; 35] = [
         Because("group-unknown"), Because("metric-invalid"), Because("metric-negative"), Because("nothing-serves"),
         Because("no-valid-metric"), Because("recommended"), Because("saturated"), Because("fell-back"),
         Because("within-tolerance"), Because("within-noise"), Because("stabilized"), Because("step-limited"),
@@ -23,7 +23,8 @@ impl Because {
         Because("capacity-pending"), Because("refreshing"), Because("terminate-suspended"),
         Because("launch-suspended"), Because("launches-failing"), Because("unhealthy"),
         Because("metric-above-target"), Because("metric-not-valid"), Because("coverage-low"),
-        Because("demand-collapsed"), Because("journal-unavailable"),
+        Because("demand-collapsed"), Because("journal-unavailable"), Because("scale-out-not-helping"),
+        Because("spend-limited"), Because("signal-burning"), Because("signal-unknown"),
     ];
 
     /// The kind of `reason`.
@@ -44,6 +45,8 @@ impl Because {
             Reason::RaisedToMin { .. } => "raised-to-min",
             Reason::LoweredToMax { .. } => "lowered-to-max",
             Reason::CoolingDown { .. } => "cooling-down",
+            Reason::ScaleOutNotHelping { .. } => "scale-out-not-helping",
+            Reason::SpendLimited { .. } => "spend-limited",
             Reason::Observing { .. } => "observing",
             Reason::Paused { .. } => "paused",
             Reason::ScaleOutOnly { .. } => "scale-out-only",
@@ -66,6 +69,8 @@ impl Because {
             Guard::MetricNotValid { .. } => "metric-not-valid",
             Guard::CoverageLow { .. } => "coverage-low",
             Guard::DemandCollapsed { .. } => "demand-collapsed",
+            Guard::SignalBurning { .. } => "signal-burning",
+            Guard::SignalUnknown { .. } => "signal-unknown",
         }
     }
 

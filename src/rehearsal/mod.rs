@@ -39,6 +39,8 @@ pub struct Test {
     pub group: Group,
     /// What each metric of the policy measures, in its order.
     pub feeds: Vec<Feed>,
+    /// What each signal reads that may hold the policy's scale-in, in its order; `None`: it never burns.
+    pub signals: Vec<Option<Vec<Sample>>>,
     /// What is expected of the evaluations.
     pub expectations: Vec<Expectation>,
 }
@@ -200,7 +202,12 @@ impl<'a> Course<'a> {
         let interval = self.policy.interval;
         let measured = |(metric, feed): (&Metric, &Feed)| feed.measurement(self.place, metric, group, interval);
         let measurements = self.policy.metrics.iter().zip(&self.test.feeds).map(measured).collect();
-        Observation { measurements, group: Some(*group), ..Observation::default() }
+        let signals = self.policy.hold_scale_in_while.iter().zip(&self.test.signals);
+        let signals = signals.map(|(signal, samples)| match samples {
+            Some(samples) => sampled(samples, self.place, signal.max_age + interval),
+            None => Measurement::of(signal.threshold.quiet(), None),
+        });
+        Observation { measurements, signals: signals.collect(), group: Some(*group), ..Observation::default() }
     }
 }
 
@@ -214,15 +221,22 @@ impl Feed {
 
     fn measurement(&self, index: usize, metric: &Metric, group: &GroupStatus, interval: Duration) -> Measurement {
         let serving = group.serving();
-        match (self.samples().get(index).copied().unwrap_or(Sample::Missing), self) {
-            (Sample::Missing, _) => Measurement::NoData,
-            // The first evaluation that finds the newest sample too old.
-            (Sample::Stale, _) => Measurement::Stale { age: metric.max_age + interval },
-            (Sample::Value(value), Self::Series(_)) => Measurement::of(value, None),
-            (Sample::Value(_), Self::Load(_)) if serving == Capacity::ZERO => Measurement::NoData,
-            (Sample::Value(load), Self::Load(_)) => {
+        // The first evaluation that finds the newest sample too old.
+        match (sampled(self.samples(), index, metric.max_age + interval), self) {
+            (Measurement::Value { .. }, Self::Load(_)) if serving == Capacity::ZERO => Measurement::NoData,
+            (Measurement::Value { value: load, .. }, Self::Load(_)) => {
                 Measurement::of((load / serving.as_f64()).min(1.0) * metric.full_scale(), None)
             }
+            (measurement, _) => measurement,
         }
+    }
+}
+
+/// The sample at `index`; `stale` is the age of one that is too old.
+fn sampled(samples: &[Sample], index: usize, stale: Duration) -> Measurement {
+    match samples.get(index).copied().unwrap_or(Sample::Missing) {
+        Sample::Missing => Measurement::NoData,
+        Sample::Stale => Measurement::Stale { age: stale },
+        Sample::Value(value) => Measurement::of(value, None),
     }
 }

@@ -166,7 +166,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::policy::{Controller, Gains, Metric, Mode, PerDirection, Source};
+    use crate::policy::{Brake, Controller, Gains, MaxSpend, Metric, Mode, PerDirection, Source};
     use crate::simulation::generator::Generator;
 
     fn policy(kind: MetricKind, target: f64) -> Policy {
@@ -197,6 +197,10 @@ mod tests {
             step: PerDirection::default(),
             cooldown: PerDirection::default(),
             max_drop: None,
+            instance_price: None,
+            max_spend: MaxSpend::default(),
+            brake: Some(Brake::default()),
+            hold_scale_in_while: Vec::new(),
             schedules: Vec::new(),
             fallback: None,
             metrics: vec![metric],

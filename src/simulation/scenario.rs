@@ -13,7 +13,7 @@ use super::reference::{BOOT, Boot, STEP, Settings};
 use super::trace::{CEILING, Demand, STEP as STEP_SECONDS, Trace, count, whole};
 use super::workload::TICKET_SALE;
 use crate::observation::DEFAULT_WARM_UP;
-use crate::policy::{Capacity, Controller, Metric, MetricKind, Mode, Policy, Source};
+use crate::policy::{Capacity, Controller, HoldSignal, Metric, MetricKind, Mode, Policy, Source};
 
 /// Load of an instance whose `total` is at its target, where nobody says what an instance bears; also what a peer keeps
 /// beside a policy that does not tell. It is what most people set.
@@ -162,6 +162,10 @@ impl Scenario {
         }
         let totals_at = terms.instance_rate.is_none().then_some(USUAL_LOAD * service.rate);
         notes.extend(policy.metrics.iter().map(|metric| feed(metric, totals_at)));
+        if let Some(names) = names(&policy.hold_scale_in_while) {
+            notes.push(format!("What may hold the scale-in is taken for quiet: {names}."));
+            policy.hold_scale_in_while.clear();
+        }
         let start = if policy.schedules.is_empty() { Timestamp::UNIX_EPOCH } else { MONDAY };
         if start == MONDAY {
             notes.push("Schedules hold as if it all began on Monday, 2026-03-02 00:00 UTC.".to_owned());
@@ -260,6 +264,12 @@ impl Terms {
         }
         demand
     }
+}
+
+/// The names of `signals`, if there are any.
+fn names(signals: &[HoldSignal]) -> Option<String> {
+    let names: Vec<&str> = signals.iter().map(|signal| &*signal.name).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// How many instances a demand needs, before rounding.
@@ -385,7 +395,7 @@ fn span(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Gains, PerDirection};
+    use crate::policy::{Brake, Gains, MaxSpend, PerDirection};
 
     fn policy(metrics: &[(&str, MetricKind, f64)]) -> Policy {
         let metric = |(name, kind, target): &(&str, MetricKind, f64)| Metric {
@@ -414,6 +424,10 @@ mod tests {
             step: PerDirection { out: None, inward: None },
             cooldown: PerDirection::default(),
             max_drop: None,
+            instance_price: None,
+            max_spend: MaxSpend::default(),
+            brake: Some(Brake::default()),
+            hold_scale_in_while: Vec::new(),
             schedules: Vec::new(),
             fallback: None,
             metrics: metrics.iter().map(metric).collect(),

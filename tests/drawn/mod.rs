@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use setpoint::observation::{GroupStatus, Measurement, Override};
 use setpoint::policy::{
-    Adjustment, Band, Bands, Capacity, Controller, Fallback, Gains, MaxDrop, Metric, MetricKind, Mode, PerDirection,
-    Policy, Risk, Schedule, Source, StepLimit,
+    Adjustment, Band, Bands, Brake, Capacity, Controller, Fallback, Gains, HoldSignal, MaxDrop, MaxSpend, Metric,
+    MetricKind, Mode, PerDirection, Policy, Risk, Schedule, Source, StepLimit, Threshold,
 };
 
 /// `SplitMix64`: small, quick, and the same on every machine.
@@ -168,6 +168,23 @@ pub fn ordered(rng: &mut Rng, until: Timestamp) -> Override {
     Override { floor: bound(rng), cap: bound(rng), until }
 }
 
+/// What so many hours of some fleet cost.
+fn ceiling(rng: &mut Rng, share: f64, hours: f64, price: Option<f64>) -> Option<f64> {
+    let price = price.filter(|_| rng.chance(share))?;
+    Some(price * hours * rng.between(0.5, 60.0))
+}
+
+fn hold_signal(rng: &mut Rng, index: u32) -> HoldSignal {
+    let name = ["errors", "saturation"][index as usize];
+    let threshold = rng.between(0.2, 0.8);
+    HoldSignal {
+        name: name.into(),
+        threshold: if rng.chance(0.5) { Threshold::Above(threshold) } else { Threshold::Below(threshold) },
+        max_age: Duration::from_secs(90),
+        source: Source::Prometheus { query: name.into(), per_instance: None },
+    }
+}
+
 /// A policy that may act, evaluated every `interval` seconds; [`Mode`] and rivals are for the caller to spoil.
 pub fn policy(rng: &mut Rng, interval: u32) -> Policy {
     let kinds = [MetricKind::Utilization, MetricKind::Total, MetricKind::Latency];
@@ -177,6 +194,7 @@ pub fn policy(rng: &mut Rng, interval: u32) -> Policy {
     });
     let metrics = metrics.collect();
     let min = rng.below(15);
+    let price = rng.maybe(0.5, |rng| rng.between(0.01, 3.0));
     let tolerance = |rng: &mut Rng| if rng.chance(0.3) { 0.0 } else { rng.between(0.0, 0.2) };
     let rarely = |rng: &mut Rng, below| if rng.chance(0.6) { Duration::ZERO } else { rng.seconds(below) };
     Policy {
@@ -197,6 +215,10 @@ pub fn policy(rng: &mut Rng, interval: u32) -> Policy {
         cooldown: PerDirection { out: rarely(rng, 120), inward: rng.seconds(600) },
         max_drop: rng
             .maybe(0.2, |rng| MaxDrop { ratio: rng.between(0.2, 0.9), per: Duration::from_mins(1) + rng.seconds(900) }),
+        instance_price: price,
+        max_spend: MaxSpend { per_hour: ceiling(rng, 0.2, 1.0, price), per_day: ceiling(rng, 0.2, 24.0, price) },
+        brake: rng.maybe(0.8, |rng| Brake { factor: rng.between(1.5, 3.0) }),
+        hold_scale_in_while: (0..rng.below(4).saturating_sub(1)).map(|index| hold_signal(rng, index)).collect(),
         schedules: (0..rng.below(5).saturating_sub(2)).map(|_| schedule(rng)).collect(),
         fallback: rng.maybe(0.3, |rng| Fallback { after: rng.seconds(900), capacity: Capacity::new(rng.below(40)) }),
         metrics,

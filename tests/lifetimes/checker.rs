@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use setpoint::control::{Decision, Outcome};
 use setpoint::observation::{GroupStatus, Measurement, Observation, Rivals};
-use setpoint::policy::{Capacity, Metric, MetricKind, Mode, PerDirection, Policy, StepLimit};
+use setpoint::policy::{Capacity, HoldSignal, Metric, MetricKind, Mode, PerDirection, Policy, StepLimit, Threshold};
 
 use crate::drawn::{bounds, number};
 
@@ -37,6 +37,8 @@ pub struct Checker {
     /// Since when the group has been described without a gap, and when it was last.
     since: Option<Timestamp>,
     seen: Option<Timestamp>,
+    /// What was launched or in service at each look of the last day at a policy with a price.
+    sizes: VecDeque<(Timestamp, f64)>,
 }
 
 /// One evaluation's question and answer.
@@ -81,7 +83,7 @@ impl Checker {
         let Some(group) = &seen.group else {
             return unless(decision != Decision::Hold, "a group that nobody could describe is left alone");
         };
-        self.look(policy, now);
+        self.look(policy, group, now);
         let (min, max) = bounds(policy, seen.ordered, group, now);
         let from = group.desired.get();
         let to = match decision {
@@ -107,7 +109,7 @@ impl Checker {
         }
     }
 
-    fn look(&mut self, policy: &Policy, now: Timestamp) {
+    fn look(&mut self, policy: &Policy, group: &GroupStatus, now: Timestamp) {
         let patience = Duration::from_mins(1).max(3 * policy.interval);
         let back = self.seen.is_some_and(|seen| now < seen);
         if back || self.seen.is_none_or(|seen| age(seen, now) > patience) {
@@ -116,6 +118,13 @@ impl Checker {
         if let Some(seen) = self.seen.filter(|_| back) {
             let by = age(now, seen);
             self.events.iter_mut().for_each(|event| event.at = event.at.saturating_sub(by).expect("a moment"));
+            self.sizes.iter_mut().for_each(|(at, _)| *at = at.saturating_sub(by).expect("a moment"));
+        }
+        if policy.instance_price.is_some() {
+            self.sizes.push_back((now, group.in_service.plus(group.pending).as_f64()));
+        }
+        while self.sizes.get(1).is_some_and(|(at, _)| age(*at, now) > A_DAY) {
+            self.sizes.pop_front();
         }
         self.seen = Some(now);
         // A rest that is over stays so, though the clock be set back or the policy changed to a longer one.
@@ -137,6 +146,7 @@ impl Checker {
             group.pending > Capacity::ZERO || group.warm < group.desired,
             "no scale-in while capacity is on its way",
         )?;
+        unless(change.burns(), "no scale-in while a signal burns or is unknown")?;
         unless(change.seen.unrecorded, "no scale-in while the journal can't be written")?;
         unless(group.refreshing, "no scale-in during an instance refresh")?;
         unless(group.suspended.terminate, "no scale-in while Terminate is suspended")?;
@@ -160,6 +170,7 @@ impl Checker {
         if to <= from.max(min) {
             return Ok(());
         }
+        self.is_affordable(change)?;
         unless(group.suspended.launch, "no scale-out while Launch is suspended")?;
         unless(group.launch_failure.is_some(), "no scale-out while launches fail")?;
         let last = self.remembered().find(|event| event.to > event.from).map(|event| age(event.at, now));
@@ -167,6 +178,28 @@ impl Checker {
         let Some(limit) = policy.step.out else { return Ok(()) };
         let beyond = |base: u32| to > base + most(limit, base);
         unless(self.before(from, limit, now).into_iter().all(beyond), "a scale-out stays within its step")
+    }
+
+    /// What a scale-out leads to stays within what may be spent.
+    fn is_affordable(&self, change: &Change) -> Verdict {
+        let Some(price) = change.policy.instance_price else { return Ok(()) };
+        let (per_hour, per_day) = (change.policy.max_spend.per_hour, change.policy.max_spend.per_day);
+        let to = f64::from(change.to) * price;
+        let over = |ceiling: Option<f64>, cost: f64| ceiling.is_some_and(|ceiling| cost > ceiling * (1.0 + 1e-6));
+        unless(over(per_hour, to), "no scale-out costs more than an hour may")?;
+        // A core may count by stretches of up to two hours, and is not held to how it divides the oldest.
+        let spent = self.instance_hours(Duration::from_hours(16), change.now) * price;
+        unless(over(per_day, spent + 6.0 * to), "no scale-out costs more than a day may")
+    }
+
+    /// The instance-hours of the last `span`, each time between two looks at the larger of both sizes.
+    fn instance_hours(&self, span: Duration, now: Timestamp) -> f64 {
+        let looks = self.sizes.iter().zip(self.sizes.iter().skip(1));
+        let hours = looks.map(|((from, before), (to, after))| {
+            let seconds = age(*from, now).min(span).saturating_sub(age(*to, now).min(span)).as_secs_f64();
+            before.max(*after) * seconds / 3600.0
+        });
+        hours.sum()
     }
 
     /// The capacity at the start of the period, as far as what we did ourselves tells: by what must be remembered, and by
@@ -232,6 +265,19 @@ impl Change<'_> {
                 if f64::from(*reporting) < metric.min_coverage * serving)
         });
         unless(blind, "no scale-in while too few instances report")
+    }
+
+    /// What the signals read, none missing, each against its threshold.
+    fn burns(&self) -> bool {
+        let holds = &self.policy.hold_scale_in_while;
+        let burns = |(hold, read): (&HoldSignal, &Measurement)| {
+            let Measurement::Value { value, .. } = *read else { return true };
+            match hold.threshold {
+                Threshold::Above(edge) => value > edge,
+                Threshold::Below(edge) => value < edge,
+            }
+        };
+        self.seen.signals.len() != holds.len() || holds.iter().zip(&self.seen.signals).any(burns)
     }
 
     fn above_target(&self) -> bool {

@@ -19,8 +19,8 @@ use drawn::{Rng, number};
 use fleet::Fleet;
 use jiff::Timestamp;
 use setpoint::control::{ControllerState, Decision, Evaluation, Outcome, Rejection, Subject, evaluate, settle};
-use setpoint::observation::{Observation, Override};
-use setpoint::policy::{Capacity, Controller, Metric, MetricKind, Mode, PerDirection, Policy, StepLimit};
+use setpoint::observation::{Measurement, Observation, Override};
+use setpoint::policy::{Capacity, Controller, MaxSpend, Metric, MetricKind, Mode, PerDirection, Policy, StepLimit};
 
 const YEAR: u64 = 365 * 86_400;
 /// Steps of one life, more or less.
@@ -150,8 +150,10 @@ impl Life {
     fn calm_down(&mut self) {
         self.fleet.calm_down(&mut self.rng);
         (self.ordered, self.paused, self.unrecorded) = (None, PerDirection::default(), false);
-        if self.policy.mode != Mode::Active {
-            self.change_policy(Policy { mode: Mode::Active, ..self.policy.clone() });
+        // What may be spent would keep a fleet too small, and what a day has cost changes for as long as it goes by.
+        let max_spend = MaxSpend::default();
+        if self.policy.mode != Mode::Active || self.policy.max_spend != max_spend {
+            self.change_policy(Policy { mode: Mode::Active, max_spend, ..self.policy.clone() });
         }
         self.calm = true;
         self.calm_since = self.second;
@@ -179,8 +181,18 @@ impl Life {
     fn observe(&mut self) -> Observation {
         let metrics = self.policy.metrics.iter().enumerate();
         let measured = metrics.map(|(index, metric)| self.fleet.measured(&mut self.rng, metric, index, self.second));
+        let measurements = measured.collect();
+        let read = |value| Measurement::Value { value, age: None };
+        let signals = self.policy.hold_scale_in_while.iter();
+        let signals = signals.map(|signal| match self.rng.below(12) {
+            _ if self.calm => read(signal.threshold.quiet()),
+            0 => Measurement::NoData,
+            1 | 2 => read(self.rng.between(0.0, 1.0)),
+            _ => read(signal.threshold.quiet()),
+        });
         Observation {
-            measurements: measured.collect(),
+            measurements,
+            signals: signals.collect(),
             group: self.fleet.described(self.second),
             ordered: self.ordered,
             paused: self.paused,

@@ -7,13 +7,15 @@ use jiff::Timestamp;
 
 use super::object::{COUNT, FLAG, Fault, MEASURED, Object, READING, SECONDS, object};
 use crate::observation::{GroupStatus, Measurement, Override, Rivals, Suspended};
-use crate::policy::{Capacity, MAX_METRICS, Metric, Policy};
+use crate::policy::{Capacity, HoldSignal, MAX_METRICS, MAX_SIGNALS, Metric, Policy};
 
 /// What a line says.
 pub(super) struct Line {
     pub at: Timestamp,
     /// In the order of the policy's metrics.
     pub measurements: ArrayVec<Measurement, MAX_METRICS>,
+    /// In the order of the policy's signals.
+    pub signals: ArrayVec<Measurement, MAX_SIGNALS>,
     /// What is in service counts as warm here.
     pub group: GroupStatus,
     /// How much is warm, where the line says so.
@@ -22,14 +24,19 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Reads a line that names every metric of `policy`, and nothing that is not known.
+    /// Reads a line that names every metric and every signal of `policy`, and nothing that is not known.
     pub fn parse(text: &str, policy: &Policy) -> Result<Self, Fault> {
         object(text, |line| {
             let at = line.need("at", &SECONDS)?;
             let measurements = line.object("metrics", |metrics| measurements(metrics, &policy.metrics))?;
+            let holds = &policy.hold_scale_in_while;
+            let signals = match holds[..] {
+                [] => ArrayVec::new(),
+                _ => line.object("signals", |given| signals(given, holds))?,
+            };
             let (group, warm) = line.object("group", group)?;
             let ordered = line.may_object("override", ordered)?;
-            Ok(Self { at, measurements, group, warm, ordered })
+            Ok(Self { at, measurements, signals, group, warm, ordered })
         })
     }
 }
@@ -38,11 +45,16 @@ fn measurements<'a>(
     given: &mut Object<'a>,
     metrics: &'a [Metric],
 ) -> Result<ArrayVec<Measurement, MAX_METRICS>, Fault> {
-    let one = |metric: &'a Metric| {
-        let text = given.value(&metric.name, MEASURED.expected)?;
-        measurement(text).map_err(|fault| fault.within(&metric.name))
-    };
-    metrics.iter().take(MAX_METRICS).map(one).collect()
+    metrics.iter().take(MAX_METRICS).map(|metric| measured(given, &metric.name)).collect()
+}
+
+fn signals<'a>(given: &mut Object<'a>, signals: &'a [HoldSignal]) -> Result<ArrayVec<Measurement, MAX_SIGNALS>, Fault> {
+    signals.iter().take(MAX_SIGNALS).map(|signal| measured(given, &signal.name)).collect()
+}
+
+fn measured<'a>(given: &mut Object<'a>, name: &'a str) -> Result<Measurement, Fault> {
+    let text = given.value(name, MEASURED.expected)?;
+    measurement(text).map_err(|fault| fault.within(name))
 }
 
 fn measurement(text: &str) -> Result<Measurement, Fault> {

@@ -8,7 +8,7 @@ use super::super::controller::{self, FARTHEST_BAND, LEADS, MAX_BANDS};
 use super::super::metric::{self, AGES, AGGREGATIONS, LATENCIES, LONGEST_WINDOW, READS};
 use super::super::policy::{INTERVALS, MODES, PERIODS, UP_TO_A_DAY, UP_TO_AN_HOUR};
 use super::{Keys, NAME, REGION, Rule, URL, Value, optional, preset, required, text, words};
-use crate::policy::MAX_METRICS;
+use crate::policy::{MAX_METRICS, MAX_SIGNALS};
 
 /// `[[policy]]`.
 pub(super) static POLICY: Keys = Keys {
@@ -79,6 +79,28 @@ pub(super) static POLICY: Keys = Keys {
             r#"{ out = "30s", in = "1m" }"#,
             "Rest after a scale event: scale-out after a scale-out, scale-in after either. Under `risk` the default is `in = \"3m\"`.",
         ),
+        optional("instance_price", TOTAL, "What an instance costs an hour, in any money."),
+        optional(
+            "max_spend_per_hour",
+            TOTAL,
+            "The most that an hour at the desired capacity may cost. Holds back scale-out alone, and no minimum.",
+        ),
+        optional(
+            "max_spend_per_day",
+            TOTAL,
+            "The most that 24 hours may cost: the 18 that have passed, and six to come as they are. Holds back scale-out alone, and no minimum.",
+        ),
+        preset(
+            "brake",
+            Value::Either(&[Value::Word(&["off"]), Value::Table(&BRAKE)]),
+            "{ factor = 2.0 }",
+            "Stops adding for a latency that more capacity has been shown not to help, beside a utilization or a total.",
+        ),
+        optional(
+            "hold_scale_in_while",
+            Value::Tables(&HOLD, MAX_SIGNALS),
+            "Signals that bar scale-in while they burn or can't be read. They never add anything.",
+        ),
         optional(
             "max_drop",
             Value::Table(&MAX_DROP),
@@ -100,7 +122,33 @@ pub(super) static POLICY: Keys = Keys {
             "Each metric asks for a capacity, and the highest wins; one without a value bars scale-in.",
         ),
     ],
+    rules: &[Rule::Needs("max_spend_per_hour", "instance_price"), Rule::Needs("max_spend_per_day", "instance_price")],
+};
+
+static BRAKE: Keys = Keys {
+    keys: &[preset(
+        "factor",
+        Value::Number(Included(1.5), Included(10.0)),
+        "2.0",
+        "How many times what served at the beginning has not helped.",
+    )],
     rules: &[],
+};
+
+static HOLD: Keys = Keys {
+    keys: &[
+        required("name", NAME, "In logs and the API. No two of a policy share one."),
+        optional("query", text("PromQL", ""), "Gives one number: a scalar, or a vector of one element."),
+        optional(
+            "scrape",
+            Value::Table(&SCRAPE),
+            "In place of a query, a /metrics page that is read directly, with no Prometheus.",
+        ),
+        preset("max_age", Value::Duration(AGES), r#""90s""#, "The oldest sample that still counts."),
+        optional("above", Value::Number(Unbounded, Unbounded), "It burns above this."),
+        optional("below", Value::Number(Unbounded, Unbounded), "It burns below this."),
+    ],
+    rules: &[Rule::ExactlyOne(&["query", "scrape"]), Rule::ExactlyOne(&["above", "below"])],
 };
 
 const ASG: Value = Value::Text {

@@ -2,6 +2,7 @@
 
 use super::validity::{Signal, Signals};
 use super::{Say, View};
+use crate::control::brake::{self, Limit};
 use crate::control::curve::Curve;
 use crate::control::evaluation::Recommendation;
 use crate::control::latency::{self, Surroundings};
@@ -79,15 +80,22 @@ fn recommend_one(
     signal: &Signal,
 ) -> (Recommendation, Asked, Reason) {
     let probe = probe(view, state, signal);
-    let Ask { instances: asked, scatter, ceiling, margin } = ask(view, state, signals, signal);
+    let limit = brake(view, state, signals, signal);
+    let Ask { instances, scatter, ceiling, margin } = ask(view, state, signals, signal);
+    let braked = limit.filter(|limit| Capacity::ceil(instances).is_none_or(|asked| asked > limit.most));
+    let asked = braked.map_or(instances, |limit| limit.most.as_f64());
     // Rounded before the larger is taken: `max` would hide a number that is none.
     let rounded = Capacity::ceil(asked).unwrap_or(view.group.desired).max(probe.unwrap_or_default());
     let capacity = asked.max(probe.map_or(0.0, Capacity::as_f64));
     let metric = signal.metric.name.clone();
     let (value, target) = (signal.value, signal.metric.target);
-    let reason = match probe {
-        Some(probe) if probe.as_f64() >= asked => {
+    let reason = match (probe, braked) {
+        (Some(probe), _) if probe.as_f64() >= asked => {
             Reason::Saturated { metric: metric.clone(), value, capacity: rounded }
+        }
+        (_, Some(Limit { most, since, from, rest })) => {
+            let to = view.group.serving();
+            Reason::ScaleOutNotHelping { metric: metric.clone(), since, from, to, allowed: most, rest }
         }
         _ => Reason::Recommended { metric: metric.clone(), value, target, capacity: rounded },
     };
@@ -151,7 +159,10 @@ fn by_risk(view: &View, memory: &mut MetricState, risk: Risk, demand: f64, signa
     let warm_up = view.policy.warm_up.unwrap_or(DEFAULT_WARM_UP);
     let terms = Terms { share: risk.share, boot_time: view.boot_time, warm_up, interval: view.policy.interval };
     // What was missed while Setpoint was not free to act says nothing about its margin.
-    let free = view.policy.mode != Mode::Observe && view.policy.mode != Mode::Paused && desired < view.bounds.max;
+    let most = view.affordable.map_or(view.bounds.max, |affordable| affordable.most.min(view.bounds.max));
+    let acts = view.policy.mode != Mode::Observe && view.policy.mode != Mode::Paused;
+    let braked = memory.brake.as_ref().is_some_and(|brake| brake.holds());
+    let free = acts && desired < most && !braked;
     let load = Load { demand, over: signal.ratio > 1.0, free, desired };
     let need = risk::need(&terms, &mut memory.risk, load, view.now);
     // More only where noise does not explain it; less as it comes, since tolerance judges that.
@@ -192,6 +203,18 @@ fn invert(view: &View, memory: &mut MetricState, signals: &Signals, signal: &Sig
         memory.curve.get_or_insert_with(|| Box::new(Curve::new(load.max(at_target), signal.value, target, view.now)));
     let ceiling = curve.ceiling(load, signal.value, target, view.now);
     Some((of_load.demand? * at_target / ceiling, ceiling))
+}
+
+/// The most that a latency may ask for, where more was shown not to help it.
+fn brake(view: &View, state: &mut ControllerState, signals: &Signals, signal: &Signal) -> Option<Limit> {
+    let rules = view.policy.brake.filter(|_| signal.metric.kind == MetricKind::Latency)?;
+    let memory = state.metrics.get_mut(signal.index)?;
+    let load = signals.of_load(view.policy).map(|load| load.ratio);
+    let (serving, desired) = (view.group.serving(), view.group.desired);
+    let warm_up = view.policy.warm_up.unwrap_or(DEFAULT_WARM_UP);
+    let turn = brake::turn(view.boot_time, warm_up, view.policy.interval);
+    let memory = memory.brake.get_or_insert_default();
+    memory.limit(rules.factor, turn, brake::Seen { ratio: signal.ratio, load, serving, desired }, view.now)
 }
 
 /// What to try while a utilization is saturated: more than is requested, unless the last try is still fresh.

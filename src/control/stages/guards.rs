@@ -1,10 +1,14 @@
 //! Named vetoes. All that apply are stated, not only the first.
 
+use arrayvec::ArrayVec;
+
 use super::validity::{Signal, Signals};
 use super::{Say, View};
-use crate::control::reason::{Guard, Reason};
+use crate::control::evaluation::SignalReading;
+use crate::control::guard::Guard;
+use crate::control::reason::Reason;
 use crate::control::state::ControllerState;
-use crate::policy::Capacity;
+use crate::policy::{Capacity, MAX_METRICS, MAX_SIGNALS};
 
 /// Keeps the desired capacity where a guard speaks against the change.
 pub(super) fn veto(
@@ -25,6 +29,7 @@ pub(super) fn veto(
         guard_group(view, &mut objections);
         guard_validity(view, signals, &mut objections);
         signals.valid.iter().filter_map(|signal| coverage(view, signal)).for_each(|guard| objections.raise(guard));
+        guard_signals(&mut objections);
     }
     let not_at_all = wanted < desired && objections.raised > 0;
     // An owner who set the bounds has judged the demand already: as far as they reach, these do not object.
@@ -102,6 +107,12 @@ fn coverage(view: &View, signal: &Signal) -> Option<Guard> {
     })
 }
 
+fn guard_signals(objections: &mut Objections) {
+    let signals = &objections.say.evaluation.signals;
+    let burning: ArrayVec<Guard, MAX_SIGNALS> = signals.iter().filter_map(SignalReading::guard).collect();
+    burning.into_iter().for_each(|guard| objections.raise(guard));
+}
+
 fn guard_warmth(view: &View, state: &ControllerState, objections: &mut Objections) {
     let window = view.policy.stabilization.inward;
     if let Some(remaining) = window.checked_sub(state.live_for(view.now)).filter(|left| !left.is_zero()) {
@@ -118,13 +129,9 @@ fn above_target(view: &View, signal: &Signal) -> Option<Guard> {
 }
 
 /// Notes the demand of every metric, and returns a veto for each that collapsed.
-fn collapses(
-    view: &View,
-    state: &mut ControllerState,
-    signals: &Signals,
-) -> arrayvec::ArrayVec<Guard, { crate::policy::MAX_METRICS }> {
-    let Some(limit) = view.policy.max_drop else { return arrayvec::ArrayVec::new() };
-    let mut collapsed = arrayvec::ArrayVec::new();
+fn collapses(view: &View, state: &mut ControllerState, signals: &Signals) -> ArrayVec<Guard, MAX_METRICS> {
+    let Some(limit) = view.policy.max_drop else { return ArrayVec::new() };
+    let mut collapsed = ArrayVec::new();
     for signal in &signals.valid {
         let (Some(now), Some(memory)) = (signal.demand, state.metrics.get_mut(signal.index)) else { continue };
         let highest = memory.peak.push(view.now, now, limit.per);

@@ -5,6 +5,7 @@ mod floors;
 mod guards;
 mod limits;
 mod mode;
+mod spend;
 mod validity;
 
 use std::time::Duration;
@@ -13,11 +14,12 @@ use arrayvec::ArrayVec;
 use jiff::Timestamp;
 
 use self::floors::Bounds;
-use super::evaluation::{Decision, Evaluation, MAX_REASONS, STAGES, Stage, StageName, StatedReason};
+use self::spend::Affordable;
+use super::evaluation::{Decision, Evaluation, MAX_REASONS, STAGES, SignalReading, Stage, StageName, StatedReason};
 use super::reason::Reason;
 use super::state::ControllerState;
-use crate::observation::{GroupStatus, Observation, elapsed};
-use crate::policy::{Capacity, Policy};
+use crate::observation::{GroupStatus, Measurement, Observation, elapsed};
+use crate::policy::{Capacity, MAX_SIGNALS, Policy};
 
 /// The least gap between two views of a group after which the controller counts as newly started.
 const LEAST_PATIENCE: Duration = Duration::from_mins(1);
@@ -38,6 +40,7 @@ pub fn evaluate(
         at: now,
         observation: seen.clone(),
         boot_time: None,
+        signals: signals(policy, seen).collect(),
         recommendations: ArrayVec::new(),
         stages: ArrayVec::new(),
         decision: Decision::Hold,
@@ -52,7 +55,8 @@ pub fn evaluate(
     let bounds = Bounds::at(policy, group, seen.ordered, &mut state, now);
     let boot_time = state.boot_time(policy);
     evaluation.boot_time = Some(boot_time);
-    let view = View { policy, group, arrived, seen, now, bounds, boot_time };
+    let affordable = Affordable::at(policy, &state.spending, now);
+    let view = View { policy, group, arrived, seen, now, bounds, affordable, boot_time };
     let mut ladder = Ladder { evaluation: &mut evaluation, capacity: group.desired };
     view.descend(&mut ladder, &mut state);
     let to = ladder.capacity;
@@ -60,6 +64,16 @@ pub fn evaluate(
         evaluation.decision = Decision::Scale { from: group.desired, to };
     }
     (evaluation, state)
+}
+
+/// The signals of `policy` as they were `seen`; one that is missing there counts as no data.
+fn signals(policy: &Policy, seen: &Observation) -> impl Iterator<Item = SignalReading> {
+    let read = seen.signals.iter().copied().chain(std::iter::repeat(Measurement::NoData));
+    policy.hold_scale_in_while.iter().take(MAX_SIGNALS).zip(read).map(|(hold, measurement)| SignalReading {
+        signal: hold.name.clone(),
+        threshold: hold.threshold,
+        measurement,
+    })
 }
 
 /// How long nobody may look before the watch begins anew.
@@ -93,6 +107,8 @@ struct View<'a> {
     seen: &'a Observation,
     now: Timestamp,
     bounds: Bounds,
+    /// `None`: any capacity is.
+    affordable: Option<Affordable>,
     /// Given, learned or assumed.
     boot_time: Duration,
 }
@@ -110,7 +126,10 @@ impl View<'_> {
         ladder.stage(StageName::Step, |say, wanted| (limits::step(self, state, say, wanted), ()));
         ladder.stage(StageName::Bounds, |say, wanted| (limits::bounds(self, state, say, wanted), ()));
         ladder.stage(StageName::Cooldown, |say, wanted| (limits::cooldown(self, state, say, wanted), ()));
-        ladder.stage(StageName::Guards, |say, wanted| (guards::veto(self, state, &signals, say, wanted), ()));
+        ladder.stage(StageName::Guards, |say, wanted| {
+            let wanted = spend::limit(self, say, wanted);
+            (guards::veto(self, state, &signals, say, wanted), ())
+        });
         ladder.stage(StageName::Mode, |say, wanted| (mode::allow(self, say, wanted), ()));
     }
 
