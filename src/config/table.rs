@@ -122,7 +122,15 @@ impl<'a> Field<'a> {
 
     /// A finding that there is no such `key`; `known` are those that there are.
     pub(super) fn unknown<'k>(&self, key: &str, known: impl IntoIterator<Item = &'k str>) {
-        self.report.add(&self.location, &self.path, "unknown key", nearest(key, known));
+        let mut known: Vec<&str> = known.into_iter().collect();
+        known.sort_unstable();
+        known.dedup();
+        let near = nearest(key, known.iter().copied());
+        let problem = match (&near, known.as_slice()) {
+            (Some(_), _) | (None, []) => "unknown key".to_owned(),
+            (None, known) => format!("unknown key, expected one of: {}", known.join(", ")),
+        };
+        self.report.add(&self.location, &self.path, problem, near);
     }
 
     fn expected<T>(&self, expected: impl fmt::Display) -> Option<T> {
