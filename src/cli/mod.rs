@@ -9,6 +9,7 @@ pub mod drive;
 mod explain;
 mod history;
 mod iam_policy;
+mod import;
 mod notify;
 mod order;
 mod pages;
@@ -257,6 +258,16 @@ enum Command {
         #[arg(long, short, value_name = "FILE", default_value = "/etc/setpoint/setpoint.toml")]
         config: PathBuf,
     },
+    /// Print what scales a service elsewhere as a configuration that only observes.
+    ///
+    /// What has no equal and what had to be assumed stands in comments. Queries are conventions: verify them. Nothing is
+    /// called and nothing is changed.
+    #[command(after_help = import::EXAMPLE)]
+    Import {
+        /// What to import from.
+        #[command(subcommand)]
+        from: import::From,
+    },
     /// Print the IAM policy that a configuration needs, and no more.
     ///
     /// The document goes to the standard output; what to know about it goes to the standard error. It allows to read what
@@ -389,6 +400,7 @@ pub fn main() -> ExitCode {
         Command::Backtest(options) => runtime().and_then(|runtime| runtime.block_on(backtest::run(options))),
         Command::Simulate(options) => simulate::run(&options),
         Command::Tune(options) => tune::run(&options),
+        Command::Import { from } => import::run(&from),
         Command::Notify { config } => runtime().and_then(|runtime| runtime.block_on(notify::run(&config))),
         Command::IamPolicy { config, account, tag, as_active } => {
             return iam_policy::run(&config, &iam_policy::Limits { account, tag, as_active });
