@@ -2,6 +2,7 @@
 //!
 //! A missing number is a variant of its own, never zero. Nothing here reads a clock or a network.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ pub struct Tally {
     /// From asking to the end of the answer.
     pub time: Duration,
 }
+
+/// The attempts at calls by operation and HTTP status; without an answer the status is 0.
+pub type Tallies = BTreeMap<(Arc<str>, u16), Tally>;
 
 impl Tally {
     /// Once more, which took `time`.

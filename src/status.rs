@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use crate::control::{Decision, Evaluation, Outcome};
 use crate::journal::{Health, Status as JournalStatus};
-use crate::observation::{GroupStatus, Measurement, Tally, elapsed, seconds};
+use crate::observation::{GroupStatus, Measurement, Tallies, Tally, elapsed, seconds};
 use crate::order::Standing;
 use crate::policy::{Capacity, MetricKind, Mode, Policy};
 
@@ -34,7 +34,7 @@ pub struct Snapshot {
     /// What was read from metric sources since the last change of the configuration, by what came of it.
     pub answers: BTreeMap<&'static str, Tally>,
     /// The calls to AWS of each region, by operation and HTTP status; 0 without an answer.
-    pub calls: BTreeMap<Arc<str>, BTreeMap<(Arc<str>, u16), Tally>>,
+    pub calls: BTreeMap<Arc<str>, Tallies>,
     /// How the journal does.
     pub journal: JournalStatus,
     /// What operators have ordered.

@@ -158,7 +158,8 @@ async fn an_order_is_in_effect_at_once_and_is_shown() {
     let status = desk.says(&["status"]).await;
     assert!(status.contains("web     paused"), "{status}");
     // A floor does not get past a pause.
-    desk.says(&["override", "web", "--floor", "7", "--for", "1h", "--reason", "a sale"]).await;
+    let said = desk.says(&["override", "web", "--floor", "7", "--for", "7d", "--reason", "a sale"]).await;
+    assert!(said.starts_with("web is overridden to at least 7 until "), "{said}");
     desk.until("evaluated with the floor", |web| web.because.as_ref().is_some_and(|why| why.contains("paused"))).await;
     let before = Instant::now();
     let said = desk.says(&["resume", "web", "--reason", "it is done"]).await;
@@ -254,14 +255,23 @@ async fn a_token_says_who_asks_and_the_exit_code_what_came_of_it() {
     check("viewer", &resume, 77, "this needs an operator, and viewer is a viewer").await;
     check("setpoint.toml", &resume, 1, "holds no token").await;
     check("missing", &resume, 1, "can't read").await;
-    check("operator", &["resume", "nobody", "--reason", "x"], 1, "no policy has this name").await;
-    check("operator", &["pause", "web", "--for", "31d", "--reason", "x"], 1, "expires").await;
+    check("operator", &["resume", "nobody", "--reason", "x"], 1, "the daemon has no policy \"nobody\", it has: web")
+        .await;
+    check("operator", &["pause", "web", "--for", "31d", "--reason", "x"], 1, "within 30 days").await;
+    check("operator", &["pause", "web", "--for", "3", "--reason", "x"], 2, "'--for <TIME>': expected a time").await;
+    check("operator", &["pause", "web", "--until", "noon", "--reason", "x"], 2, "expected a moment such as").await;
     check("operator", &["pause", "web", "--reason", "x"], 2, "--for <TIME>|--until <MOMENT>").await;
     check("operator", &["override", "web", "--for", "1h", "--reason", "x"], 2, "--floor").await;
     check("operator", &["resume", "web"], 2, "--reason").await;
     // Not with the authorities of this system.
     let output = setpoint(&["status", "--url", &desk.url]).await;
     assert_eq!(output.status.code(), Some(69), "{output:?}");
+    let orders = ["unfreeze", "--reason", "x", "--ca-file", &desk.path("cert.pem"), "--url", &desk.url];
+    let output = setpoint(&orders).await;
+    assert_eq!(output.status.code(), Some(77), "{output:?}");
+    assert!(stderr(&output).contains("expected --socket, or --url with --token-file"), "{output:?}");
+    let output = setpoint(&["status", "--url", "127.0.0.1:9480"]).await;
+    assert!(stderr(&output).contains("expected the address of a daemon, such as http://"), "{output:?}");
     let output = setpoint(&["status", "--socket", &desk.path("elsewhere")]).await;
     assert_eq!(output.status.code(), Some(69), "{output:?}");
     let token = desk.path("operator");
@@ -305,4 +315,13 @@ async fn completions_and_manual_pages_are_made_for_every_command() {
     }
     let page = String::from_utf8(setpoint(&["man"]).await.stdout).expect("text");
     assert!(page.contains("setpoint"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_stand_in_the_order_in_which_one_meets_them() {
+    let help = String::from_utf8(setpoint(&["--help"]).await.stdout).expect("text");
+    let place = |command: &str| help.find(&format!("\n  {command} ")).unwrap_or_else(|| panic!("{command} in {help}"));
+    let order =
+        ["demo", "check", "run", "explain", "history", "pause", "simulate", "backtest", "tune", "iam-policy", "man"];
+    assert!(order.map(place).is_sorted(), "{help}");
 }

@@ -72,7 +72,7 @@ async fn a_pause_is_shown_until_it_is_resumed() {
 #[tokio::test]
 async fn a_freeze_is_seen_on_every_policy() {
     let desk = Desk::open().await;
-    assert_eq!(desk.post("/api/v1/freeze", r#"{"expires": "1h", "reason": "an incident"}"#).await.status, 200);
+    assert_eq!(desk.post("/api/v1/freeze", r#"{"expires": "7d", "reason": "an incident"}"#).await.status, 200);
     let (status, reason, message) = condition_of(&desk, "web").await;
     assert_eq!((status.as_str(), reason.as_str()), ("False", "Paused"));
     assert!(message.starts_with("all policies are frozen until") && message.ends_with(": an incident"), "{message}");

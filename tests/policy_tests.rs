@@ -219,3 +219,20 @@ fn a_file_of_tests_that_cannot_be_read_ends_as_a_wrong_configuration_does() {
     assert_eq!(output.status.code(), Some(78));
     assert!(String::from_utf8(output.stderr).unwrap().contains("absent.toml: can't be read"));
 }
+
+#[test]
+fn the_test_that_the_help_shows_passes_on_the_policy_of_the_readme() {
+    let help = Command::new(env!("CARGO_BIN_EXE_setpoint")).args(["check", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, test) = help.split_once("with web.tests.toml:\n").expect("an example");
+    let (_, readme) = include_str!("../README.md").split_once("```toml\n").expect("a configuration");
+    let (configuration, _) = readme.split_once("```").expect("its end");
+    let policies = policies(&configuration.lines().map(str::trim_start).collect::<Vec<_>>().join("\n"));
+    let tests = config::parse_tests("web.tests.toml", test, &policies).unwrap_or_else(|findings| panic!("{findings}"));
+    for WrittenTest { test, .. } in &tests {
+        for (moment, expected) in test.run().into_iter().zip(&test.expectations) {
+            assert!(moment.meets(expected), "{}: {expected:?}", test.name);
+        }
+    }
+    assert_eq!(tests.len(), 1);
+}

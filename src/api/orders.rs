@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Extension, FromRequest, Request, State};
 use axum::http::StatusCode;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{Span, SpanRelativeTo, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::error::TrySendError;
@@ -249,10 +249,11 @@ fn sign(caller: &Caller, author: Option<&str>, reason: String) -> Result<Author,
 
 /// The moment that `expires` stands for.
 fn end(expires: &str, now: Timestamp) -> Result<Timestamp, Problem> {
-    let span = expires.parse::<SignedDuration>().ok().and_then(|span| now.checked_add(span).ok());
+    let days = SpanRelativeTo::days_are_24_hours();
+    let span = expires.parse::<Span>().and_then(|span| now.checked_add(span.to_duration(days)?)).ok();
     let Some(end) = span.or_else(|| expires.parse().ok()) else {
         return Err(unprocessable(
-            "expires can't be read, expected a moment such as 2026-11-23T18:00:00Z, or a time such as 3h",
+            "expires can't be read, expected a moment such as 2026-11-23T18:00:00Z, or a time such as 3h or 7d",
         ));
     };
     let latest = now.saturating_add(LONGEST).unwrap_or(Timestamp::MAX);

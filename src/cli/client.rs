@@ -1,5 +1,7 @@
 //! How commands reach the running daemon: over its Unix socket, or by URL.
 
+use std::error::Error;
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -43,7 +45,7 @@ pub(super) struct Connection {
     #[arg(long, value_name = "PATH", conflicts_with = "url")]
     socket: Option<PathBuf>,
     /// Where the daemon listens. [default: <http://127.0.0.1:9480>, where there is no socket].
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = address)]
     url: Option<Url>,
     /// A file with the bearer token.
     #[arg(long, value_name = "FILE", requires = "url")]
@@ -132,9 +134,6 @@ impl Client {
             (None, Some(url)) => (url.clone(), url.to_string()),
             (None, None) => (Url::parse(URL)?, URL.to_owned()),
         };
-        if base.cannot_be_a_base() || !["http", "https"].contains(&base.scheme()) {
-            bail!("{base} is no address of a daemon, expected one such as {URL}");
-        }
         let authorization = connection.token_file.as_deref().map(|file| bearer(file, &base)).transpose()?;
         Ok(Self { http: builder.build()?, base, authorization, at })
     }
@@ -157,10 +156,10 @@ impl Client {
         self.parse(&body)
     }
 
-    /// The answer to an order, as JSON.
-    pub async fn order(&self, path: &[&str], body: &Value) -> anyhow::Result<String> {
+    /// The answer to an order.
+    pub async fn order(&self, path: &[&str], body: &Value) -> anyhow::Result<Reply> {
         let request = self.http.post(self.url(path)).json(body).timeout(RELOAD_PATIENCE);
-        self.accept(self.read(self.send(request).await?).await?)
+        self.read(self.send(request).await?).await
     }
 
     /// An answer that is still coming in, without an end.
@@ -197,14 +196,17 @@ impl Client {
     pub fn refusal(&self, reply: &Reply) -> Refusal {
         match (serde_json::from_str(&reply.body), reply.status) {
             (Err(_), _) => Refusal::Foreign(self.at.clone()),
-            (Ok(Problem { detail }), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Refusal::Denied(detail),
+            (Ok(Problem { detail }), StatusCode::UNAUTHORIZED) => {
+                Refusal::Denied(format!("{detail}; expected --socket, or --url with --token-file"))
+            }
+            (Ok(Problem { detail }), StatusCode::FORBIDDEN) => Refusal::Denied(detail),
             (Ok(Problem { detail }), _) => Refusal::Refused(detail),
         }
     }
 
     fn url(&self, path: &[&str]) -> Url {
         let mut url = self.base.clone();
-        // Checked at the start: it can be a base.
+        // Checked as the command line was read: it can be a base.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
@@ -223,8 +225,27 @@ impl Client {
     }
 
     fn reached<T>(&self, result: reqwest::Result<T>) -> anyhow::Result<T> {
-        result.map_err(reqwest::Error::without_url).with_context(|| Refusal::Unreachable(self.at.clone()))
+        result.map_err(|error| {
+            let (error, at) = (anyhow::Error::new(error.without_url()), &self.at);
+            let refusal = if is_denied(&error) {
+                Refusal::Denied(format!("this user may not write to {at}, expected its owner or a member of its group"))
+            } else {
+                Refusal::Unreachable(at.clone())
+            };
+            error.context(refusal)
+        })
     }
+}
+
+/// Whether the system lets this user not through, though somebody may well listen.
+fn is_denied(error: &anyhow::Error) -> bool {
+    let kind = |cause: &(dyn Error + 'static)| cause.downcast_ref::<io::Error>().map(io::Error::kind);
+    error.chain().any(|cause| kind(cause) == Some(io::ErrorKind::PermissionDenied))
+}
+
+fn address(text: &str) -> Result<Url, String> {
+    let fits = |url: &Url| !url.cannot_be_a_base() && ["http", "https"].contains(&url.scheme());
+    text.parse().ok().filter(fits).ok_or_else(|| format!("expected the address of a daemon, such as {URL}"))
 }
 
 /// The header that presents the token in `file` to a daemon at `base`.
@@ -240,4 +261,20 @@ fn bearer(file: &Path, base: &Url) -> anyhow::Result<HeaderValue> {
         .map_err(|_| anyhow!("{} holds no token, expected letters, digits and signs", file.display()))?;
     header.set_sensitive(true);
     Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_this_user_may_not_write_to_is_not_a_daemon_that_is_down() {
+        let check = |kind: io::ErrorKind, denied| {
+            let error = anyhow::Error::new(io::Error::from(kind)).context("tcp connect error");
+            assert_eq!(is_denied(&error), denied, "{kind}");
+        };
+        check(io::ErrorKind::PermissionDenied, true);
+        check(io::ErrorKind::ConnectionRefused, false);
+        check(io::ErrorKind::NotFound, false);
+    }
 }

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::client::{Client, Connection};
 use crate::control::Decision;
 use crate::journal::{Entry, Event, MOST_ENTRIES, Page, Query, Reader};
+use crate::order::{Order, Scope};
 
 /// What is asked for.
 pub(super) struct Question<'a> {
@@ -55,7 +56,9 @@ pub(super) async fn ask(question: &Question<'_>, connection: &Connection) -> any
 pub(super) fn read(question: &Question<'_>, directory: &Path) -> anyhow::Result<ExitCode> {
     let from = question.since(Timestamp::now())?;
     let query = Query { policy: question.policy.map(Into::into), from, before: None, limit: question.limit };
-    let page = Reader::page_in(directory, &query)?;
+    let page = Reader::page_in(directory, &query).with_context(|| {
+        format!("no history can be read in {}; a daemon that runs is asked without --state", directory.display())
+    })?;
     if question.json {
         let Page { entries, unreadable, next } = page;
         print(&[json!({ "decisions": entries, "unreadable": unreadable, "next": next }).to_string().as_str()]);
@@ -117,15 +120,42 @@ impl fmt::Display for Line<'_> {
             }
             Event::Order { given: order } => {
                 let author = order.author();
-                write!(f, "{} by {}: {}", order.label(), author.by, author.reason)
+                write!(f, "{}{} by {}: {}", order.label(), Terms(order), author.by, author.reason)
             }
         }
+    }
+}
+
+/// What an order sets and when it ends, where it says either.
+struct Terms<'a>(&'a Order);
+
+impl fmt::Display for Terms<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let until = match self.0 {
+            Order::Pause { pause, .. } | Order::Freeze(pause) => {
+                f.write_str(match pause.scope {
+                    Scope::Both => "",
+                    Scope::ScaleIn => " of scale-in",
+                    Scope::ScaleOut => " of scale-out",
+                })?;
+                pause.until
+            }
+            Order::Override { bounds, .. } => {
+                bounds.floor.iter().try_for_each(|floor| write!(f, " at least {floor}"))?;
+                bounds.cap.iter().try_for_each(|cap| write!(f, " at most {cap}"))?;
+                bounds.until
+            }
+            Order::Resume { .. } | Order::Release { .. } | Order::Unfreeze(_) => return Ok(()),
+        };
+        write!(f, " until {until:.0}")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::order::{Author, Override, Pause};
+    use crate::policy::Capacity;
 
     #[test]
     fn a_span_is_a_number_with_a_unit() {
@@ -136,5 +166,26 @@ mod tests {
         for wrong in ["", "24", "-1h", "0h", "yesterday"] {
             assert!(span(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_order_is_told_with_what_it_sets_and_when_it_ends() {
+        let (since, until) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH + SignedDuration::from_hours(3));
+        let author = Author { by: "alice".into(), reason: "a sale".into() };
+        let check = |given: Order, said: &str| {
+            let entry = Entry { at: since, policy: "web".into(), event: Event::Order { given } };
+            assert_eq!(Line(&entry).to_string(), format!("1970-01-01T00:00:00Z  web  {said} by alice: a sale"));
+        };
+        let ordered = |floor: Option<u32>, cap: Option<u32>| {
+            let (floor, cap) = (floor.map(Capacity::new), cap.map(Capacity::new));
+            let bounds = Override { floor, cap, author: author.clone(), since, until };
+            Order::Override { policy: "web".into(), bounds }
+        };
+        check(ordered(Some(5), None), "override at least 5 until 1970-01-01T03:00:00Z");
+        check(ordered(Some(5), Some(8)), "override at least 5 at most 8 until 1970-01-01T03:00:00Z");
+        let pause = |scope| Pause { scope, author: author.clone(), since, until };
+        check(Order::Freeze(pause(Scope::Both)), "freeze until 1970-01-01T03:00:00Z");
+        check(Order::Freeze(pause(Scope::ScaleIn)), "freeze of scale-in until 1970-01-01T03:00:00Z");
+        check(Order::Release { policy: "web".into(), author: author.clone() }, "release");
     }
 }

@@ -15,6 +15,7 @@ mod order;
 mod pages;
 mod remembered;
 mod run;
+mod schema;
 mod simulate;
 mod stage;
 mod status;
@@ -46,17 +47,19 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon.
+    /// Watch Setpoint work: a ticket sale against an embedded world, 15 times as fast as life.
     ///
-    /// SIGHUP reloads the configuration, all or nothing; SIGTERM finishes the running cycles and stops. Settings outside
-    /// the policies can be overridden by the environment: `SETPOINT__PROMETHEUS__URL` for `url` in `[prometheus]`.
-    Run {
-        /// The configuration file.
-        #[arg(long, short, value_name = "FILE", default_value = "/etc/setpoint/setpoint.toml")]
-        config: PathBuf,
-        /// How log lines look. `SETPOINT_LOG=debug` shows more of them.
-        #[arg(long, value_enum, default_value_t)]
-        log_format: LogFormat,
+    /// The world serves the real protocols of Prometheus and Auto Scaling on loopback; nothing leaves this machine.
+    Demo {
+        /// Exit when the sale is over, instead of waiting for Ctrl-C.
+        #[arg(long)]
+        once: bool,
+        /// The port of the status page; any free one when it is taken.
+        #[arg(long, default_value_t = 9480)]
+        port: u16,
+        /// Seed of the world's noise.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
     /// Check a configuration and report everything that is wrong with it.
     ///
@@ -74,51 +77,24 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Watch Setpoint work: a ticket sale against an embedded world, 15 times as fast as life.
+    /// Run the daemon.
     ///
-    /// The world serves the real protocols of Prometheus and Auto Scaling on loopback; nothing leaves this machine.
-    Demo {
-        /// Exit when the sale is over, instead of waiting for Ctrl-C.
-        #[arg(long)]
-        once: bool,
-        /// The port of the status page; any free one when it is taken.
-        #[arg(long, default_value_t = 9480)]
-        port: u16,
-        /// Seed of the world's noise.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-    },
-    /// Close a loop around the decision code: one JSON object a line in, one out.
-    ///
-    /// Each line of the standard input says what a simulator measured and how its group stands; each is answered on the
-    /// standard output with what the policy decides, which counts as applied at once. Time is what the lines say, so an
-    /// hour takes milliseconds. Nothing is connected to and nothing is touched; therefore a policy that observes, as a
-    /// new one does, decides here as though it were active. One that is paused or may only scale out holds as it does
-    /// live.
-    #[command(after_help = DRIVE_EXAMPLE)]
-    Drive {
+    /// SIGHUP reloads the configuration, all or nothing; SIGTERM finishes the running cycles and stops. Settings outside
+    /// the policies can be overridden by the environment: `SETPOINT__PROMETHEUS__URL` for `url` in `[prometheus]`.
+    Run {
         /// The configuration file.
         #[arg(long, short, value_name = "FILE", default_value = "/etc/setpoint/setpoint.toml")]
         config: PathBuf,
-        /// The policy to decide with.
-        #[arg(long, short, value_name = "NAME")]
-        policy: String,
+        /// How log lines look. `SETPOINT_LOG=debug` shows more of them.
+        #[arg(long, value_enum, default_value_t)]
+        log_format: LogFormat,
     },
-    /// Compare a policy with other autoscalers in a simulated fleet.
-    ///
-    /// The code that decides live decides here, in virtual time: two weeks take a second. Prints how long and how often
-    /// the response time was over its objective, at what cost, and with how much ado; --report writes charts and every
-    /// decision with its reason into one HTML file. What the simulation takes for granted is said with the figures.
-    #[command(after_help = simulate::EXAMPLE)]
-    Simulate(simulate::Options),
-    /// Find the cheapest setting of a policy that keeps an objective, on a workload.
-    ///
-    /// Turns the policy's own knobs - gains, risk, tolerance, windows, steps, cooldowns, and a target that is an operating
-    /// point - in a simulated fleet, searches on the first 70 % of the workload, and shows what the best would do on the
-    /// rest, which it has not seen. Prints the lines to change and never edits the file. Ctrl-C stops with the best so far.
-    /// Exits with 1 where nothing that was tried keeps the objective.
-    #[command(after_help = tune::EXAMPLE)]
-    Tune(tune::Options),
+    /// Show the fleet at a glance: a line for each policy of the running daemon.
+    #[command(after_help = client::EXIT_CODES)]
+    Status(Asking),
+    /// Show the fleet live, until Ctrl-C.
+    #[command(after_help = client::EXIT_CODES)]
+    Watch(Asking),
     /// Ask the running daemon why it decided as it did.
     ///
     /// From top to bottom: what was measured, what each metric recommends, what each stage made of it, the decision, and
@@ -133,12 +109,28 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Show the fleet at a glance: a line for each policy of the running daemon.
-    #[command(after_help = client::EXIT_CODES)]
-    Status(Asking),
-    /// Show the fleet live, until Ctrl-C.
-    #[command(after_help = client::EXIT_CODES)]
-    Watch(Asking),
+    /// Show what was decided and ordered, from the journal.
+    ///
+    /// The newest is last. A decision is there when it differs from the one before.
+    #[command(after_help = format!("{HISTORY_EXAMPLE}\n\n{}", client::EXIT_CODES))]
+    History {
+        /// The policy; all of them when left out.
+        policy: Option<String>,
+        /// How far back to go.
+        #[arg(long, value_name = "SPAN", value_parser = history::span)]
+        from: Option<jiff::SignedDuration>,
+        /// The most entries, up to 1000.
+        #[arg(long, default_value_t = 50, value_parser = history::limit)]
+        limit: usize,
+        #[command(flatten)]
+        connection: Connection,
+        /// Read the journal in this state directory, while no daemon runs.
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "socket"])]
+        state: Option<PathBuf>,
+        /// What to print.
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
     /// Stop scaling a policy for a while.
     ///
     /// It takes effect at once, stands in the journal, and ends by itself. Another pause replaces it.
@@ -164,6 +156,7 @@ enum Command {
     /// Set other bounds for a policy for a while, within its own.
     ///
     /// It takes effect at once, stands in the journal, and ends by itself. Another override replaces it; `release` ends it.
+    /// The policy's own bounds hold as well: a floor above its maximum sets that maximum.
     #[command(after_help = format!("{OVERRIDE_EXAMPLE}\n\n{}", client::EXIT_CODES))]
     Override {
         /// The policy.
@@ -200,6 +193,8 @@ enum Command {
         asking: Asking,
     },
     /// Put a changed configuration in force, all or nothing, and wait for the outcome.
+    ///
+    /// Who asked and why stands in the log, not in the history: nothing is left of it that could end.
     #[command(after_help = client::EXIT_CODES)]
     Reload {
         #[command(flatten)]
@@ -207,41 +202,13 @@ enum Command {
         #[command(flatten)]
         asking: Asking,
     },
-    /// Print what completes commands and options in a shell.
-    #[command(after_help = COMPLETIONS_EXAMPLE)]
-    Completions {
-        /// The shell.
-        shell: clap_complete::Shell,
-    },
-    /// Print the manual page, or write those of all commands.
-    #[command(after_help = MAN_EXAMPLE)]
-    Man {
-        /// Where to write a page for each command.
-        #[arg(long, value_name = "FOLDER")]
-        directory: Option<PathBuf>,
-    },
-    /// Show what was decided and ordered, from the journal.
+    /// Compare a policy with other autoscalers in a simulated fleet.
     ///
-    /// The newest is last. A decision is there when it differs from the one before.
-    #[command(after_help = format!("{HISTORY_EXAMPLE}\n\n{}", client::EXIT_CODES))]
-    History {
-        /// The policy; all of them when left out.
-        policy: Option<String>,
-        /// How far back to go.
-        #[arg(long, value_name = "SPAN", value_parser = history::span)]
-        from: Option<jiff::SignedDuration>,
-        /// The most entries, up to 1000.
-        #[arg(long, default_value_t = 50, value_parser = history::limit)]
-        limit: usize,
-        #[command(flatten)]
-        connection: Connection,
-        /// Read the journal in this state directory, while no daemon runs.
-        #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "socket"])]
-        state: Option<PathBuf>,
-        /// What to print.
-        #[arg(long, value_enum, default_value_t)]
-        output: Output,
-    },
+    /// The code that decides live decides here, in virtual time: two weeks take a second. Prints how long and how often
+    /// the response time was over its objective, at what cost, and with how much ado; --report writes charts and every
+    /// decision with its reason into one HTML file. What the simulation takes for granted is said with the figures.
+    #[command(after_help = simulate::EXAMPLE)]
+    Simulate(simulate::Options),
     /// Replay a policy on its owner's own history, as Prometheus remembers it.
     ///
     /// What was measured tells the load that was; the policy steers a simulated fleet through it, with the code that runs
@@ -249,6 +216,30 @@ enum Command {
     /// the boot time. What can't be known, such as the load behind a saturated fleet, is said. Nothing is changed anywhere.
     #[command(after_help = backtest::EXAMPLE)]
     Backtest(backtest::Options),
+    /// Find the cheapest setting of a policy that keeps an objective, on a workload or on its owner's own history.
+    ///
+    /// Turns the policy's own knobs - gains, risk, tolerance, windows, steps, cooldowns, and a target that is an operating
+    /// point - in a simulated fleet, searches on the first 70 % of the workload, and shows what the best would do on the
+    /// rest, which it has not seen. Prints the lines to change and never edits the file. Ctrl-C stops with the best so far.
+    /// Exits with 1 where nothing that was tried keeps the objective.
+    #[command(after_help = tune::EXAMPLE)]
+    Tune(tune::Options),
+    /// Close a loop around the decision code: one JSON object a line in, one out.
+    ///
+    /// Each line of the standard input says what a simulator measured and how its group stands; each is answered on the
+    /// standard output with what the policy decides, which counts as applied at once. Time is what the lines say, so an
+    /// hour takes milliseconds. Nothing is connected to and nothing is touched; therefore a policy that observes, as a
+    /// new one does, decides here as though it were active. One that is paused or may only scale out holds as it does
+    /// live.
+    #[command(after_help = DRIVE_EXAMPLE)]
+    Drive {
+        /// The configuration file.
+        #[arg(long, short, value_name = "FILE", default_value = "/etc/setpoint/setpoint.toml")]
+        config: PathBuf,
+        /// The policy to decide with.
+        #[arg(long, short, value_name = "NAME")]
+        policy: String,
+    },
     /// Tell every [[notification]] of a configuration that this is a test.
     ///
     /// Says of each whether the message arrived, and if not, why. Fails if any did not.
@@ -267,6 +258,16 @@ enum Command {
         /// What to import from.
         #[command(subcommand)]
         from: import::From,
+    },
+    /// Print what can be configured, as JSON Schema for editors or as the reference.
+    ///
+    /// An editor with the schema completes keys, explains them, and marks most mistakes while they are made. What needs
+    /// more than one value, a calendar or a query's grammar is left to `setpoint check`.
+    #[command(after_help = SCHEMA_EXAMPLE)]
+    Schema {
+        /// What to print.
+        #[arg(long, value_enum, default_value_t)]
+        format: schema::Format,
     },
     /// Print the IAM policy that a configuration needs, and no more.
     ///
@@ -287,6 +288,19 @@ enum Command {
         #[arg(long)]
         as_active: bool,
     },
+    /// Print the manual page, or write those of all commands.
+    #[command(after_help = MAN_EXAMPLE)]
+    Man {
+        /// Where to write a page for each command.
+        #[arg(long, value_name = "FOLDER")]
+        directory: Option<PathBuf>,
+    },
+    /// Print what completes commands and options in a shell.
+    #[command(after_help = COMPLETIONS_EXAMPLE)]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 const CHECK_EXAMPLE: &str = r#"Example:
@@ -298,10 +312,10 @@ const CHECK_EXAMPLE: &str = r#"Example:
     policy = "web"
     group = { desired = 4, boot_time = "2m" }
     [test.load]           # busy instances; or [test.series], the measurements themselves
-    cpu = "2.8x20 5.6x60" # one sample each interval, as in promtool
+    cpu = "2.8x40 5.6x120" # one sample each interval, as in promtool
     [[test.expect]]
-    at = "10m"
-    desired = 8"#;
+    at = "20m"
+    desired = { min = 8, max = 9 }"#;
 
 const DRIVE_EXAMPLE: &str = r#"Example:
   $ echo '{"at": 0, "metrics": {"cpu": 0.92}, "group": {"desired": 4, "in_service": 4, "pending": 0, "min": 2, "max": 10}}' |
@@ -338,6 +352,11 @@ const NOTIFY_EXAMPLE: &str = "Example:
   $ setpoint notify --config setpoint.toml
   chat: arrived
   pager: refused with 401 Unauthorized";
+
+const SCHEMA_EXAMPLE: &str = "Example:
+  $ setpoint schema > setpoint.schema.json
+  and as the first line of setpoint.toml, for Even Better TOML (VS Code), Taplo and Tombi:
+    #:schema ./setpoint.schema.json";
 
 const IAM_EXAMPLE: &str = "Example:
   $ setpoint iam-policy --config setpoint.toml --account 123456789012 > policy.json
@@ -402,6 +421,7 @@ pub fn main() -> ExitCode {
         Command::Tune(options) => tune::run(&options),
         Command::Import { from } => import::run(&from),
         Command::Notify { config } => runtime().and_then(|runtime| runtime.block_on(notify::run(&config))),
+        Command::Schema { format } => schema::run(format),
         Command::IamPolicy { config, account, tag, as_active } => {
             return iam_policy::run(&config, &iam_policy::Limits { account, tag, as_active });
         }

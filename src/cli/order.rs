@@ -2,16 +2,18 @@
 
 use std::process::ExitCode;
 
+use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::{Client, Connection};
+use super::history;
 use super::table::say;
 
 /// Who orders, and why.
 #[derive(Debug, clap::Args)]
 pub(super) struct Signature {
-    /// Why, in a sentence that the journal keeps.
+    /// Why, in a sentence for whoever reads the log and the history.
     #[arg(long, short, value_name = "TEXT")]
     reason: String,
     #[command(flatten)]
@@ -30,11 +32,11 @@ pub(super) struct Author {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct Term {
-    /// For this long, such as 90m or 3h; 30 days at most.
-    #[arg(long = "for", value_name = "TIME")]
+    /// For this long, such as 90m, 3h or 7d; 30 days at most.
+    #[arg(long = "for", value_name = "TIME", value_parser = lasting)]
     lasting: Option<String>,
     /// Until this moment, such as 2026-11-23T18:00:00Z.
-    #[arg(long, value_name = "MOMENT")]
+    #[arg(long, value_name = "MOMENT", value_parser = moment)]
     until: Option<String>,
 }
 
@@ -108,7 +110,11 @@ pub(super) async fn run(order: Order, connection: &Connection, json: bool) -> an
     let mut path = vec!["api", "v1"];
     path.extend(policy.iter().flat_map(|name| ["policies", name.as_str()]));
     path.push(action);
-    let answer = client.order(&path, &body).await?;
+    let reply = client.order(&path, &body).await?;
+    if let (StatusCode::NOT_FOUND, Some(name)) = (reply.status, &policy) {
+        return Err(client.unknown(name).await);
+    }
+    let answer = client.accept(reply)?;
     if json {
         say(&answer);
         return Ok(ExitCode::SUCCESS);
@@ -134,7 +140,7 @@ fn request(order: Order) -> (Option<String>, &'static str, Value, String) {
             (Some(name), "resume", signed(signature), done)
         }
         Order::Override(name, bounds) => {
-            let done = format!("{name} is overridden");
+            let done = format!("{name} is overridden to {}", limits(&bounds));
             (Some(name), "override", overriding(bounds), done)
         }
         Order::Release(name, signature) => {
@@ -148,6 +154,21 @@ fn request(order: Order) -> (Option<String>, &'static str, Value, String) {
         Order::Unfreeze(signature) => (None, "unfreeze", signed(signature), "the freeze is over".into()),
         Order::Reload(signature) => (None, "reload", signed(signature), "the configuration is reloaded".into()),
     }
+}
+
+fn lasting(text: &str) -> Result<String, String> {
+    history::span(text).map(|_| text.to_owned())
+}
+
+fn moment(text: &str) -> Result<String, String> {
+    let wrong = |_| "expected a moment such as 2026-11-23T18:00:00Z".to_owned();
+    text.parse::<jiff::Timestamp>().map(|_| text.to_owned()).map_err(wrong)
+}
+
+fn limits(Override { floor, cap, exact, .. }: &Override) -> String {
+    let words = [("at least", floor), ("at most", cap), ("exactly", exact)];
+    let said = words.iter().filter_map(|(word, bound)| bound.map(|bound| format!("{word} {bound}")));
+    said.collect::<Vec<_>>().join(", ")
 }
 
 fn directions(scope: Scope) -> &'static str {

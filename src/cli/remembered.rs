@@ -84,7 +84,7 @@ impl Remembered {
         let now = Timestamp::now();
         let from = self.from.unwrap_or(Moment::Ago(usual)).before(now);
         let Some(span) = Span::between(from, self.to.before(now).min(now), step(policy)) else {
-            bail!("--from is not before --to, expected at least an hour between them")
+            bail!("--from and --to are too close, expected more than an hour between them")
         };
         let cache = if self.no_cache { None } else { self.cache.clone().or_else(past::usual_cache) };
         let memory = Memory::new(Past::new(&settings)?, settings.url, cache.map(Cache::new), now);

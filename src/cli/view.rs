@@ -10,7 +10,7 @@ use crate::status::{MetricStatus, PolicyStatus};
 pub(super) fn line(policy: &PolicyStatus) -> String {
     let mut line = format!("{:<10}", policy.name);
     for metric in &policy.metrics {
-        let _ = write!(line, " {} {:>6}/{:<5}", metric.name, measured(metric), target(metric));
+        let _ = write!(line, " {} {:>6}/{:<5}", metric.name, measured(policy, metric), number(metric, metric.target));
     }
     match &policy.group {
         Some(group) => {
@@ -25,17 +25,13 @@ pub(super) fn line(policy: &PolicyStatus) -> String {
     line
 }
 
-/// What was read last, in the metric's unit, or a word for what there was instead.
-fn measured(metric: &MetricStatus) -> String {
-    match metric.measurement {
-        Some(Measurement::Value { value, .. }) => number(metric, value),
-        Some(other) => other.label().into(),
-        None => "-".into(),
+/// What is compared with the target, in the metric's unit, or a word for what there was instead.
+fn measured(policy: &PolicyStatus, metric: &MetricStatus) -> String {
+    match (policy.against_target(metric), metric.measurement) {
+        (Some(value), _) => number(metric, value),
+        (None, None | Some(Measurement::Value { .. })) => "-".into(),
+        (None, Some(other)) => other.label().into(),
     }
-}
-
-fn target(metric: &MetricStatus) -> String {
-    number(metric, metric.target)
 }
 
 fn number(metric: &MetricStatus, value: f64) -> String {
@@ -43,5 +39,39 @@ fn number(metric: &MetricStatus, value: f64) -> String {
         MetricKind::Utilization => format!("{:.0}%", value * 100.0 / full_scale(metric.target)),
         MetricKind::Total => format!("{value:.0}"),
         MetricKind::Latency => format!("{:.0}ms", value * 1000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::observation::GroupStatus;
+    use crate::policy::Capacity;
+
+    const POLICY: &str = r#"
+        prometheus = { url = "http://127.0.0.1:9090" }
+        [[policy]]
+        name = "web"
+        asg = "web"
+        min = 1
+        max = 9
+        [[policy.metric]]
+        name = "requests"
+        kind = "total"
+        query = "requests"
+        target = 150
+    "#;
+
+    #[test]
+    fn a_total_stands_beside_its_target_as_what_an_instance_has_of_it() {
+        let policy = config::parse("web.toml", POLICY, []).expect("a policy").policies.remove(0);
+        let mut status = PolicyStatus::new(&policy);
+        status.metrics[0].measurement =
+            Some(Measurement::Value { value: 270.0, age: Some(std::time::Duration::from_secs(1)) });
+        assert!(line(&status).contains("requests      -/150 "), "{}", line(&status));
+        let [in_service, warm] = [Capacity::new(2); 2];
+        status.group = Some(GroupStatus { in_service, warm, ..GroupStatus::default() });
+        assert!(line(&status).contains("requests    135/150 "), "{}", line(&status));
     }
 }

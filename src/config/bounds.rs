@@ -7,10 +7,10 @@ use super::table::{Field, Table};
 use crate::policy::{Capacity, Fallback, Metric, MetricKind, Schedule, ScheduleError, Source};
 
 /// Most schedules that one policy may have, so that an evaluation has a bound.
-const MAX_SCHEDULES: usize = 32;
-const MOST: u32 = Capacity::MAX.get();
-const DURATIONS: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(7 * 24);
-const AFTER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
+pub(super) const MAX_SCHEDULES: usize = 32;
+pub(super) const MOST: u32 = Capacity::MAX.get();
+pub(super) const DURATIONS: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(7 * 24);
+pub(super) const AFTER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
 const TIMEZONE: &str = "UTC";
 const EVERY_MINUTE: &str = "* * * * *";
 

@@ -7,21 +7,21 @@ use std::time::Duration;
 use super::table::{Field, Table};
 use crate::policy::{Adjustment, Band, Bands, Capacity, Controller, Gains, Risk};
 
-const LEADS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
+pub(super) const LEADS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
 /// Most bands on one side of the target.
-const MAX_BANDS: usize = 8;
+pub(super) const MAX_BANDS: usize = 8;
 /// A band that begins further out is a percentage that was meant for a share.
-const FARTHEST_BAND: f64 = 100.0;
+pub(super) const FARTHEST_BAND: f64 = 100.0;
 
 /// Which keys a controller has depends on this.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+pub(super) enum Kind {
     Pid,
     Step,
     Risk,
 }
 
-const KINDS: [(&str, Kind); 3] = [("pid", Kind::Pid), ("step", Kind::Step), ("risk", Kind::Risk)];
+pub(super) const KINDS: [(&str, Kind); 3] = [("pid", Kind::Pid), ("step", Kind::Step), ("risk", Kind::Risk)];
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

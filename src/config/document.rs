@@ -14,11 +14,11 @@ use super::finding::{Location, Position, Report, nearest};
 use super::table::join;
 
 /// What a variable of ours begins with.
-const PREFIX: &str = "SETPOINT__";
+pub(super) const PREFIX: &str = "SETPOINT__";
 
 /// The daemon settings that the environment may set. Policies and headers stand in the file alone: a list has no
 /// name in the environment, and the case of a header's name would be lost.
-const OVERRIDES: [&str; 19] = [
+pub(super) const OVERRIDES: [&str; 19] = [
     "INTERVAL",
     "PROMETHEUS__URL",
     "PROMETHEUS__TIMEOUT",

@@ -10,28 +10,29 @@ use super::settings;
 use super::table::{Field, Table, Taken};
 use crate::policy::{Aggregation, Metric, MetricKind, Reading, Scrape, Source};
 
-const KINDS: [(&str, MetricKind); 3] =
+pub(super) const KINDS: [(&str, MetricKind); 3] =
     [("utilization", MetricKind::Utilization), ("total", MetricKind::Total), ("latency", MetricKind::Latency)];
-const AGGREGATIONS: [(&str, Aggregation); 3] =
+pub(super) const AGGREGATIONS: [(&str, Aggregation); 3] =
     [("avg", Aggregation::Avg), ("sum", Aggregation::Sum), ("max", Aggregation::Max)];
-const LATENCIES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
-const AGES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
+pub(super) const LATENCIES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
+pub(super) const AGES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
 /// A minute between two scrapes, and half of one for the way.
 const MAX_AGE: Duration = Duration::from_secs(90);
 /// One of four may be missing, not two.
 const MIN_COVERAGE: f64 = 0.75;
 const WINDOW: Duration = Duration::from_mins(1);
-const LONGEST_WINDOW: Duration = crate::metric::MAX_WINDOW;
+pub(super) const LONGEST_WINDOW: Duration = crate::metric::MAX_WINDOW;
 
 /// What a scrape makes of the selected series; which keys go with it depends on this.
 #[derive(Clone, Copy, PartialEq)]
-enum Read {
+pub(super) enum Read {
     Gauge,
     Rate,
     Quantile,
 }
 
-const READS: [(&str, Read); 3] = [("gauge", Read::Gauge), ("rate", Read::Rate), ("quantile", Read::Quantile)];
+pub(super) const READS: [(&str, Read); 3] =
+    [("gauge", Read::Gauge), ("rate", Read::Rate), ("quantile", Read::Quantile)];
 
 /// Reads one `[[policy.metric]]` of a policy that is evaluated every `interval`.
 pub(super) fn metric(

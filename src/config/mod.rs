@@ -14,6 +14,7 @@ mod notification;
 mod policy;
 mod policy_test;
 mod promql;
+mod reference;
 mod settings;
 mod size;
 mod table;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 pub use finding::{Finding, Findings, Location, Position};
 pub use policy_test::{WrittenTest, load_tests, parse_tests};
+pub use reference::{page, schema};
 
 use self::finding::Report;
 use self::table::{Table, Taken};

@@ -6,7 +6,7 @@ use super::settings;
 use super::table::{Field, Table, Taken};
 use crate::notification::{Address, Channel, Kind, Topic};
 
-const TOPICS: [(&str, Topic); 4] =
+pub(super) const TOPICS: [(&str, Topic); 4] =
     [("scale", Topic::Scale), ("failure", Topic::Failure), ("limit", Topic::Limit), ("order", Topic::Order)];
 
 const PER_MINUTE: u32 = 6;

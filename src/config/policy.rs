@@ -15,11 +15,11 @@ use crate::policy::{Capacity, Controller, MAX_METRICS, MaxDrop, Metric, Mode, Pe
 pub(super) const INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=HOUR;
 const HOUR: Duration = Duration::from_hours(1);
 pub(super) const UP_TO_AN_HOUR: RangeInclusive<Duration> = Duration::ZERO..=HOUR;
-const UP_TO_A_DAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
+pub(super) const UP_TO_A_DAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
 /// What is counted within a period needs one that is longer than nothing.
-const PERIODS: RangeInclusive<Duration> = Duration::from_secs(1)..=HOUR;
+pub(super) const PERIODS: RangeInclusive<Duration> = Duration::from_secs(1)..=HOUR;
 
-const MODES: [(&str, Mode); 4] = [
+pub(super) const MODES: [(&str, Mode); 4] = [
     ("active", Mode::Active),
     ("observe", Mode::Observe),
     ("scale-out-only", Mode::ScaleOutOnly),

@@ -14,11 +14,11 @@ use crate::journal::Settings as State;
 use crate::metric::prometheus::{self, ClientCertificate, Credentials};
 use crate::target::{AssumeRole, Settings as Aws};
 
-const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(10);
+pub(super) const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(10);
 const PROMETHEUS_TIMEOUT: Duration = Duration::from_secs(3);
 const AWS_TIMEOUT: Duration = Duration::from_secs(5);
-const RETENTION: RangeInclusive<Duration> = Duration::from_hours(1)..=Duration::from_hours(10 * 366 * 24);
-const SIZES: RangeInclusive<u64> = 16_000_000..=1_000_000_000_000;
+pub(super) const RETENTION: RangeInclusive<Duration> = Duration::from_hours(1)..=Duration::from_hours(10 * 366 * 24);
+pub(super) const SIZES: RangeInclusive<u64> = 16_000_000..=1_000_000_000_000;
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9480);
 
 /// Reads `[prometheus]`.

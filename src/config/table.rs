@@ -122,15 +122,13 @@ impl<'a> Field<'a> {
 
     /// A finding that there is no such `key`; `known` are those that there are.
     pub(super) fn unknown<'k>(&self, key: &str, known: impl IntoIterator<Item = &'k str>) {
-        let mut known: Vec<&str> = known.into_iter().collect();
-        known.sort_unstable();
-        known.dedup();
-        let near = nearest(key, known.iter().copied());
-        let problem = match (&near, known.as_slice()) {
-            (Some(_), _) | (None, []) => "unknown key".to_owned(),
-            (None, known) => format!("unknown key, expected one of: {}", known.join(", ")),
+        let known: Vec<_> = known.into_iter().collect();
+        let meant = nearest(key, known.iter().copied());
+        let problem = match &meant {
+            Some(_) => "unknown key".to_owned(),
+            None => format!("unknown key, expected one of {}", known.join(", ")),
         };
-        self.report.add(&self.location, &self.path, problem, near);
+        self.report.add(&self.location, &self.path, problem, meant);
     }
 
     fn expected<T>(&self, expected: impl fmt::Display) -> Option<T> {

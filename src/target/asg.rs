@@ -21,12 +21,12 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use super::activities::{self, Change, Told};
-use super::calls::{Calls, Tallies};
+use super::calls::Calls;
 use super::client;
 use super::group::{self, Described};
 use super::memory::{Answer, Look, Memory};
 use super::{ErrorKind, Settings, TargetError};
-use crate::observation::Group;
+use crate::observation::{Group, Tallies};
 use crate::policy::Capacity;
 
 /// The most names that `DescribeAutoScalingGroups` takes, given that `MaxRecords` is as many.

@@ -1,6 +1,5 @@
 //! Counts the calls that were made: of which operation, with which status, and how long they took. Every attempt counts.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,10 +12,7 @@ use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 
-use crate::observation::Tally;
-
-/// The attempts by operation and HTTP status; without an answer the status is 0.
-pub type Tallies = BTreeMap<(Arc<str>, u16), Tally>;
+use crate::observation::Tallies;
 
 /// Counts the calls of one client.
 #[derive(Clone, Debug, Default)]

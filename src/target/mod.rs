@@ -17,7 +17,6 @@ use std::time::Duration;
 
 pub use activities::Change;
 pub use asg::{AutoScaling, Survey};
-pub use calls::Tallies;
 pub use error::{ErrorClass, ErrorKind, TargetError};
 pub use past::Past;
 
