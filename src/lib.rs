@@ -15,6 +15,7 @@
 //! | [`control`] | the core: pure decisions, no I/O, no clock, cannot fail |
 //! | [`metric`] | where measurements come from |
 //! | [`target`] | what is scaled |
+//! | [`import`] | what scales a service elsewhere, as a policy |
 //! | [`rehearsal`] | policy tests: a series in, decisions out |
 //! | [`journal`] | what must survive a restart |
 //! | [`daemon`] | lanes, cycles, reload, shutdown |
@@ -49,6 +50,8 @@ pub mod config;
 pub mod control;
 #[cfg(feature = "daemon")]
 pub mod daemon;
+#[cfg(feature = "daemon")]
+pub mod import;
 #[cfg(feature = "daemon")]
 pub mod journal;
 #[cfg(feature = "daemon")]

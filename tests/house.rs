@@ -19,6 +19,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("notification", "policy observation order control journal::Health status clock telemetry"),
     ("simulation", "policy observation control clock"),
     ("tuning", "policy observation control simulation"),
+    ("import", "policy"),
     ("rehearsal", "policy observation control"),
     ("report", "policy observation simulation"),
     ("backtest", "policy observation simulation report"),
@@ -37,7 +38,7 @@ const ROOMS: &[(&str, &str)] = &[
     (
         "cli",
         "policy observation order control metric target journal notification status config clock telemetry simulation daemon api \
-         rehearsal report tuning backtest",
+         rehearsal report tuning backtest import",
     ),
 ];
 

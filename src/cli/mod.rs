@@ -9,6 +9,7 @@ pub mod drive;
 mod explain;
 mod history;
 mod iam_policy;
+mod import;
 mod notify;
 mod order;
 mod pages;
@@ -248,6 +249,16 @@ enum Command {
         #[arg(long, short, value_name = "FILE", default_value = "/etc/setpoint/setpoint.toml")]
         config: PathBuf,
     },
+    /// Print what scales a service elsewhere as a configuration that only observes.
+    ///
+    /// What has no equal and what had to be assumed stands in comments. Queries are conventions: verify them. Nothing is
+    /// called and nothing is changed.
+    #[command(after_help = import::EXAMPLE)]
+    Import {
+        /// What to import from.
+        #[command(subcommand)]
+        from: import::From,
+    },
     /// Print what can be configured, as JSON Schema for editors or as the reference.
     ///
     /// An editor with the schema completes keys, explains them, and marks most mistakes while they are made. What needs
@@ -408,6 +419,7 @@ pub fn main() -> ExitCode {
         Command::Backtest(options) => runtime().and_then(|runtime| runtime.block_on(backtest::run(options))),
         Command::Simulate(options) => simulate::run(&options),
         Command::Tune(options) => tune::run(&options),
+        Command::Import { from } => import::run(&from),
         Command::Notify { config } => runtime().and_then(|runtime| runtime.block_on(notify::run(&config))),
         Command::Schema { format } => schema::run(format),
         Command::IamPolicy { config, account, tag, as_active } => {

@@ -1,0 +1,131 @@
+//! A policy as it will be written: figures, and remarks beside them. The only place that writes TOML.
+
+use std::fmt::Write as _;
+
+/// One policy in `observe` mode.
+#[derive(Default)]
+pub(super) struct Draft {
+    /// What it was made from, for the first line.
+    pub(super) origin: String,
+    pub(super) name: String,
+    pub(super) asg: String,
+    pub(super) min: u64,
+    pub(super) max: u64,
+    /// Further keys of the policy, with their values in TOML and a remark.
+    pub(super) keys: Vec<(&'static str, String, String)>,
+    pub(super) metrics: Vec<DraftMetric>,
+    /// What has no equal, and what to know before the policy acts.
+    pub(super) remarks: Vec<String>,
+}
+
+/// One metric.
+pub(super) struct DraftMetric {
+    pub(super) name: String,
+    pub(super) kind: &'static str,
+    pub(super) target: f64,
+    pub(super) query: String,
+    pub(super) remark: String,
+}
+
+impl Draft {
+    /// The configuration.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        comment(&mut text, &format!("Imported from {}.", self.origin));
+        comment(&mut text, "It only observes. Compare what it would do with what happens before it may act.");
+        for remark in &self.remarks {
+            comment(&mut text, &format!("- {remark}"));
+        }
+        text.push_str("\ninterval = \"15s\"\n\n[prometheus]\n");
+        comment(&mut text, "Assumed: a Prometheus on this host.");
+        text.push_str("url = \"http://127.0.0.1:9090\"\n\n[[policy]]\n");
+        entry(&mut text, "name", &quoted(&self.name));
+        entry(&mut text, "asg", &quoted(&self.asg));
+        entry(&mut text, "mode", &quoted("observe"));
+        entry(&mut text, "min", &self.min.to_string());
+        entry(&mut text, "max", &self.max.to_string());
+        for (key, value, remark) in &self.keys {
+            comment(&mut text, remark);
+            entry(&mut text, key, value);
+        }
+        for metric in &self.metrics {
+            metric.write(&mut text);
+        }
+        text
+    }
+
+    /// Adds `metric` under a name that no other metric has.
+    pub(super) fn add(&mut self, mut metric: DraftMetric) {
+        let wanted = name(&metric.name, "metric");
+        let taken = |name: &str| self.metrics.iter().any(|metric| metric.name == name);
+        let others = (2..).map(|number| format!("{wanted}-{number}"));
+        metric.name = std::iter::once(wanted.clone()).chain(others).find(|name| !taken(name)).unwrap_or(wanted);
+        self.metrics.push(metric);
+    }
+}
+
+impl DraftMetric {
+    fn write(&self, text: &mut String) {
+        text.push_str("\n[[policy.metric]]\n");
+        comment(text, &self.remark);
+        entry(text, "name", &quoted(&self.name));
+        entry(text, "kind", &quoted(self.kind));
+        // `{:?}` writes a float as TOML reads it: with a point or an exponent.
+        entry(text, "target", &format!("{:?}", self.target));
+        entry(text, "query", &quoted(&self.query));
+    }
+}
+
+fn entry(text: &mut String, key: &str, value: &str) {
+    let _ = writeln!(text, "{key} = {value}");
+}
+
+/// Writes `remark`, of however many lines, so that none of it can be anything but a comment.
+fn comment(text: &mut String, remark: &str) {
+    for line in remark.split(['\n', '\r']).filter(|line| !line.trim().is_empty()) {
+        let printable: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let _ = writeln!(text, "# {printable}");
+    }
+}
+
+/// `value` as a text of TOML: in single quotes where it can be, since queries hold double ones.
+pub(super) fn quoted(value: &str) -> String {
+    if value.contains('"') && !value.contains(|c: char| c == '\'' || c.is_control()) {
+        return format!("'{value}'");
+    }
+    let escape = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c.is_control() => format!("\\u{:04X}", u32::from(c)),
+        c => c.to_string(),
+    };
+    format!("\"{}\"", value.chars().map(escape).collect::<String>())
+}
+
+/// `wanted` as a name that Setpoint takes: letters, digits, `-` and `_`, at most 63 of them.
+pub(super) fn name(wanted: &str, otherwise: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+    let name: String = wanted.chars().map(plain).take(60).collect();
+    let name = name.trim_matches('-');
+    if name.is_empty() { otherwise.to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_stands_in_a_text_it_comes_back_from_toml() {
+        for value in ["", "a\"b", "a'b", "a\"'b\\", "line\nbreak\t\u{7f}\u{0}", "\"\"\"", "'''", "grün\u{85}"] {
+            let table: toml::Table = toml::from_str(&format!("key = {}", quoted(value))).expect(value);
+            assert_eq!(table["key"].as_str(), Some(value));
+        }
+    }
+
+    #[test]
+    fn no_remark_leaves_its_comment() {
+        let mut text = String::new();
+        comment(&mut text, "a\nmin = 9\r[x]\u{0}\u{7f}\u{2028}y");
+        let table: toml::Table = toml::from_str(&text).expect("comments only");
+        assert!(table.is_empty(), "{text}");
+    }
+}

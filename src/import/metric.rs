@@ -1,0 +1,188 @@
+//! The metrics of an autoscaler, as queries. Which series hold them is a convention, so each is marked to be verified.
+
+use super::draft::{Draft, DraftMetric, quoted};
+use super::quantity;
+use super::source::Node;
+
+/// Where the share of a total that one value may reach is put, so that a ratio becomes a utilization.
+const HALF: f64 = 0.5;
+/// The highest utilization that is taken over: at 100 % nothing would be left to see an overload by.
+const HIGHEST: f64 = 90.0;
+
+/// Adds one of `spec.metrics`, or a remark on why it can't be.
+pub(super) fn metric(node: &Node, draft: &mut Draft) {
+    let kind = node.get("type").and_then(|node| node.text()).unwrap_or_default();
+    let part = match &*kind {
+        "Resource" => node.get("resource"),
+        "ContainerResource" => node.get("containerResource"),
+        "Pods" => node.get("pods"),
+        "Object" => node.get("object"),
+        "External" => node.get("external"),
+        _ => None,
+    };
+    match (&*kind, part) {
+        (_, None) => draft.remarks.push(format!("Not imported: {}, of the unknown type {kind}.", node.path())),
+        ("Resource" | "ContainerResource", Some(part)) => resource(&part, draft),
+        (_, Some(part)) => custom(&part, draft),
+    }
+}
+
+/// Adds processor utilization with a target in percent, which came from `origin`.
+pub(super) fn cpu(percent: &str, origin: &str, draft: &mut Draft) {
+    let query = format!("avg(1 - rate(node_cpu_seconds_total{{mode=\"idle\",asg={}}}[1m]))", label(&draft.asg));
+    utilization("cpu", percent, query, origin, draft);
+}
+
+fn memory(percent: &str, origin: &str, draft: &mut Draft) {
+    let asg = label(&draft.asg);
+    let query =
+        format!("avg(1 - node_memory_MemAvailable_bytes{{asg={asg}}} / node_memory_MemTotal_bytes{{asg={asg}}})");
+    utilization("memory", percent, query, origin, draft);
+}
+
+fn utilization(name: &str, percent: &str, query: String, origin: &str, draft: &mut Draft) {
+    let wanted = quantity::parse(percent).unwrap_or_default();
+    let mut remark = format!(
+        "From {origin}: {percent} % of what pods request; here of what an instance has. Verify the query: it assumes \
+         node_exporter and the label asg."
+    );
+    if !(1.0..=HIGHEST).contains(&wanted) {
+        remark.push_str(" Assumed: 90 %, since that target can't be kept by instances.");
+    }
+    let target = if (1.0..=HIGHEST).contains(&wanted) { wanted } else { HIGHEST } / 100.0;
+    draft.add(DraftMetric { name: name.into(), kind: "utilization", target, query, remark });
+}
+
+/// A resource of pods, or of one of their containers.
+fn resource(part: &Node, draft: &mut Draft) {
+    let name = part.get("name").and_then(|node| node.text()).unwrap_or_default();
+    let target = part.get("target");
+    let field = |key| target.as_ref().and_then(|target| target.get(key)).and_then(|node| node.text());
+    // What it says is said by which of the values is there.
+    let _ = field("type");
+    if let Some(container) = part.get("container").and_then(|node| node.text()) {
+        let path = part.path();
+        draft
+            .remarks
+            .push(format!("{path}.container = {container}: the whole instance is measured, not one container."));
+    }
+    let asg = label(&draft.asg);
+    match (&*name, field("averageUtilization"), field("averageValue")) {
+        ("cpu", Some(percent), _) => cpu(&percent, part.path(), draft),
+        ("memory", Some(percent), _) => memory(&percent, part.path(), draft),
+        ("cpu", None, Some(cores)) => {
+            let query = format!("sum(rate(node_cpu_seconds_total{{mode!=\"idle\",asg={asg}}}[1m]))");
+            total(&name, &cores, query, part.path(), draft);
+        }
+        ("memory", None, Some(bytes)) => {
+            let query =
+                format!("sum(node_memory_MemTotal_bytes{{asg={asg}}} - node_memory_MemAvailable_bytes{{asg={asg}}})");
+            total(&name, &bytes, query, part.path(), draft);
+        }
+        (_, percent, value) => {
+            let target = percent.or(value).unwrap_or_default();
+            draft
+                .remarks
+                .push(format!("Not imported: {} {name} with the target {target}: no query is known.", part.path()));
+        }
+    }
+}
+
+fn total(name: &str, target: &str, query: String, origin: &str, draft: &mut Draft) {
+    let Some(each) = quantity::parse(target).filter(|each| *each > 0.0) else {
+        draft.remarks.push(format!("Not imported: {origin}: {target} is not a quantity above 0."));
+        return;
+    };
+    let remark = format!("From {origin}: {target} for each pod; here for each instance. Verify the query.");
+    draft.add(DraftMetric { name: name.into(), kind: "total", target: each, query, remark });
+}
+
+/// A metric of pods, of an object or of something outside.
+fn custom(part: &Node, draft: &mut Draft) {
+    let Some(name) = part.at(&["metric", "name"]).and_then(|node| node.text()) else {
+        draft.remarks.push(format!("Not imported: {}, which has no metric.name.", part.path()));
+        return;
+    };
+    let mut matchers = selector(part, draft);
+    for key in ["kind", "name", "apiVersion"] {
+        if let Some(said) = part.at(&["describedObject", key]).and_then(|node| node.text()) {
+            let path = part.path();
+            draft
+                .remarks
+                .push(format!("{path}.describedObject.{key} = {said}: narrow the query to it where its labels allow."));
+        }
+    }
+    matchers.insert(0, format!("__name__={}", label(&name)));
+    let query = format!("sum({{{}}})", matchers.join(","));
+    let field = |key| part.at(&["target", key]).and_then(|node| node.text());
+    let _ = field("type");
+    match (field("averageValue"), field("value")) {
+        (Some(each), _) => total(&name, &each, query, part.path(), draft),
+        (None, Some(value)) => ratio(&name, &value, &query, part.path(), draft),
+        (None, None) => draft.remarks.push(format!("Not imported: {}, whose target has no value.", part.path())),
+    }
+}
+
+/// A value that is kept whatever the number of pods: its ratio to the target scales the fleet, as a utilization does.
+fn ratio(name: &str, target: &str, query: &str, origin: &str, draft: &mut Draft) {
+    let Some(value) = quantity::parse(target).filter(|value| *value > 0.0) else {
+        draft.remarks.push(format!("Not imported: {origin}: {target} is not a quantity above 0."));
+        return;
+    };
+    let remark = format!(
+        "From {origin}: the value {target} as a whole, not for each pod. The query is scaled so that {HALF} stands for it. \
+         Verify the query; it must fall when instances are added."
+    );
+    let query = format!("{HALF:?} * {query} / {value:?}");
+    draft.add(DraftMetric { name: name.into(), kind: "utilization", target: HALF, query, remark });
+}
+
+/// The selector of a metric as matchers of PromQL.
+fn selector(part: &Node, draft: &mut Draft) -> Vec<String> {
+    let labels = part.at(&["metric", "selector", "matchLabels"]).map(|labels| labels.fields()).unwrap_or_default();
+    let labels =
+        labels.iter().filter_map(|(key, node)| Some(format!("{}={}", key_of(key, draft), label(&node.text()?))));
+    let mut matchers: Vec<String> = labels.collect();
+    let wanted = part.at(&["metric", "selector", "matchExpressions"]).map(|all| all.items()).unwrap_or_default();
+    for expression in wanted {
+        let said = |key| expression.get(key).and_then(|node| node.text()).unwrap_or_default();
+        let (key, operator) = (key_of(&said("key"), draft), said("operator"));
+        let values = expression.get("values").map(|values| values.items()).unwrap_or_default();
+        let values: Vec<String> = values.iter().filter_map(Node::text).map(|value| escaped(&value)).collect();
+        let values = label(&values.join("|"));
+        match &*operator {
+            "In" => matchers.push(format!("{key}=~{values}")),
+            "NotIn" => matchers.push(format!("{key}!~{values}")),
+            "Exists" => matchers.push(format!("{key}!=\"\"")),
+            "DoesNotExist" => matchers.push(format!("{key}=\"\"")),
+            _ => draft.remarks.push(format!("No equal here: {} {operator} {key} {values}.", expression.path())),
+        }
+    }
+    matchers
+}
+
+/// `key` as the name of a label in Prometheus.
+fn key_of(key: &str, draft: &mut Draft) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
+    let mut name: String = key.chars().map(plain).collect();
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+        name.insert(0, '_');
+    }
+    if name != key {
+        draft.remarks.push(format!("The label {} is taken to be {name} in Prometheus.", quoted(key)));
+    }
+    name
+}
+
+/// `value` so that a regular expression means it literally.
+fn escaped(value: &str) -> String {
+    value
+        .chars()
+        .flat_map(|c| (!c.is_alphanumeric() && c.is_ascii() && c != '_').then_some('\\').into_iter().chain([c]))
+        .collect()
+}
+
+/// `value` as a text of PromQL.
+fn label(value: &str) -> String {
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+}

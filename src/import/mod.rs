@@ -1,0 +1,44 @@
+//! Turns what scales a service elsewhere into a policy of Setpoint, in `observe` mode.
+//!
+//! Pure: a manifest in, a configuration out. It reads no file and calls nobody. Every field of the source is used, or
+//! stands in a remark: what no reader asked for is written down as having no equal.
+
+mod behavior;
+mod draft;
+mod hpa;
+mod manifest;
+mod metric;
+mod quantity;
+mod source;
+
+pub use self::hpa::hpa;
+
+/// Why there is nothing to import.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The text is no YAML.
+    #[error("is no YAML: {0}")]
+    Yaml(String),
+    /// There is no object of the kind.
+    #[error("holds no {kind}: {others}")]
+    None {
+        /// What was looked for.
+        kind: &'static str,
+        /// What was found, by document.
+        others: String,
+    },
+    /// There are many objects of the kind.
+    #[error("holds {count} objects of kind {kind}, expected one, since a group has one policy")]
+    Several {
+        /// What was looked for.
+        kind: &'static str,
+        /// How many there are.
+        count: usize,
+    },
+    /// The object is of a version that is not known here.
+    #[error("apiVersion is {0:?}, expected \"autoscaling/v1\" or \"autoscaling/v2\"")]
+    Version(String),
+    /// A field that must be there is not, or is not what it must be.
+    #[error("{0} is missing or wrong, expected {1}")]
+    Field(String, &'static str),
+}
