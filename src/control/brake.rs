@@ -267,10 +267,10 @@ mod tests {
         let again = limit(&mut memory, 1590, ten(1590)).unwrap();
         assert_eq!((again.most.get(), again.rest), (10, TURN * 10));
         let next = limit(&mut memory, 1605, ten(1605)).unwrap();
-        assert_eq!(next.rest, TURN * 10 - Duration::from_secs(15));
+        assert_eq!(next.rest, TURN * 9 + TURN.saturating_sub(Duration::from_secs(15)));
         // What is desired by others is a try as well; what they take away is not.
         let less = limit(&mut memory, 1620, eight(1620, |seen| seen.desired = Capacity::new(3))).unwrap();
-        assert_eq!((less.most.get(), less.rest), (3, TURN * 10 - Duration::from_secs(30)));
+        assert_eq!((less.most.get(), less.rest), (3, TURN * 9 + TURN.saturating_sub(Duration::from_secs(30))));
     }
 
     #[test]

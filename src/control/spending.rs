@@ -113,7 +113,9 @@ mod tests {
     /// Sees (minute, in service, pending), and holds what was spent at the last of them to `expected` instance-hours.
     fn check(seen: &[(i64, u32, u32)], expected: f64) {
         let mut spending = Spending::default();
-        seen.iter().for_each(|&(minute, in_service, pending)| spending.see(&group(in_service, pending), at(minute)));
+        for &(minute, in_service, pending) in seen {
+            spending.see(&group(in_service, pending), at(minute));
+        }
         let spent = spending.spent(at(seen.last().map_or(0, |(minute, ..)| *minute)));
         assert!((spent - expected).abs() < 1e-9, "{spent} of {seen:?}");
     }
@@ -162,8 +164,10 @@ mod tests {
     #[test]
     fn what_was_spent_stays_as_old_as_it_was_when_the_clock_is_set_back() {
         let mut spending = Spending::default();
-        steady(0..121, 15, 3).iter().for_each(|&(minute, size, _)| spending.see(&group(size, 0), at(minute)));
-        spending.set_back(Duration::from_mins(60));
+        for (minute, size, _) in steady(0..121, 15, 3) {
+            spending.see(&group(size, 0), at(minute));
+        }
+        spending.set_back(Duration::from_hours(1));
         assert!((spending.spent(at(60)) - 6.0).abs() < 1e-9);
         spending.see(&group(3, 0), at(60));
         spending.see(&group(3, 0), at(80));

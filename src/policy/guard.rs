@@ -73,8 +73,8 @@ impl Threshold {
     /// Whether a signal that reads `value` burns. A number that is none burns.
     pub fn burns(self, value: f64) -> bool {
         match self {
-            Self::Above(most) => !(value <= most),
-            Self::Below(least) => !(value >= least),
+            Self::Above(most) => value.is_nan() || value > most,
+            Self::Below(least) => value.is_nan() || value < least,
         }
     }
 
