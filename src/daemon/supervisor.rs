@@ -108,6 +108,8 @@ impl Daemon {
             openings,
             recalled: false,
         };
+        let journal = daemon.journal.status().borrow().clone();
+        daemon.board.publish(|snapshot| snapshot.journal = journal);
         tokio::spawn(watch_over(daemon.journal.status(), daemon.board.clone()));
         let mut policies = HashMap::new();
         if let Some(recalled) = recalled {
