@@ -10,8 +10,8 @@ use setpoint::config::{self, Config, Finding, Findings, Position};
 use setpoint::metric::prometheus::{ClientCertificate, Credentials};
 use setpoint::notification::{Address, Channel, Kind, Topic};
 use setpoint::policy::{
-    Adjustment, Aggregation, Band, Bands, Capacity, Controller, Fallback, Gains, MaxDrop, MetricKind, Mode,
-    PerDirection, Policy, Reading, Risk, Schedule, Scrape, Source, StepLimit,
+    Adjustment, Aggregation, Band, Bands, Brake, Capacity, Controller, Fallback, Gains, MaxDrop, MaxSpend, MetricKind,
+    Mode, PerDirection, Policy, Reading, Risk, Schedule, Scrape, Source, StepLimit, Threshold,
 };
 
 const REFERENCE: &str = include_str!("../config/setpoint.toml");
@@ -146,6 +146,10 @@ fn what_the_reference_comments_out_passes_also() {
     let policy = &config.policies[0];
     assert_eq!(policy.metrics.len(), 3);
     assert!(policy.warm_up.is_some() && policy.max_drop.is_some() && policy.region.is_some());
+    assert!(
+        policy.instance_price.is_some() && policy.max_spend.per_hour.is_some() && policy.max_spend.per_day.is_some()
+    );
+    assert_eq!(policy.hold_scale_in_while.len(), 1);
     assert!(policy.boot_time.is_some() && policy.fallback.is_some() && policy.schedules.len() == 1);
     assert!(config.aws.assume_role.is_some_and(|role| role.external_id.is_some()));
     assert!(config.prometheus.is_some_and(|settings| settings.client_certificate.is_some()));
@@ -208,6 +212,19 @@ fn every_key_arrives_where_it_belongs() {
         step = { out = "unlimited", in = { count = 3, per = "5m" } }
         tolerance = { out = 0.1 }
         max_drop = { ratio = 0.4, per = "2m" }
+        brake = { factor = 3 }
+        instance_price = 0.25
+        max_spend_per_hour = 20
+        max_spend_per_day = 300.5
+        [[policy.hold_scale_in_while]]
+        name = "errors"
+        above = 0
+        max_age = "45s"
+        query = "e"
+        [[policy.hold_scale_in_while]]
+        name = "ready"
+        below = -0.5
+        scrape = { url = "http://[::1]/m", selector = 'ready', read = "gauge" }
         [[policy.metric]]
         name = "rps"
         kind = "total"
@@ -254,6 +271,15 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(policy.step, PerDirection { out: None, inward: Some(step) });
     assert_eq!(policy.tolerance, PerDirection { out: 0.1, inward: 0.08 });
     assert_eq!(policy.max_drop, Some(MaxDrop { ratio: 0.4, per: Duration::from_mins(2) }));
+    assert_eq!((policy.brake, policy.instance_price), (Some(Brake { factor: 3.0 }), Some(0.25)));
+    assert_eq!(policy.max_spend, MaxSpend { per_hour: Some(20.0), per_day: Some(300.5) });
+    let [errors, ready] = &policy.hold_scale_in_while[..] else { panic!("two signals") };
+    assert_eq!((&*errors.name, errors.threshold), ("errors", Threshold::Above(0.0)));
+    assert_eq!(errors.max_age, Duration::from_secs(45));
+    assert_eq!(errors.source, Source::Prometheus { query: "e".into(), per_instance: None });
+    assert_eq!((&*ready.name, ready.threshold), ("ready", Threshold::Below(-0.5)));
+    assert_eq!(ready.max_age, Duration::from_secs(90));
+    assert!(matches!(ready.source, Source::Exposition(_)));
 
     let [rps, p99] = &policy.metrics[..] else { panic!("two metrics") };
     assert_eq!((rps.kind, rps.target, rps.max_age), (MetricKind::Total, 5e9, Duration::from_secs(30)));
@@ -879,6 +905,58 @@ fn policies_are_checked() {
     check_text("▸policy = 1", "policy", "expected a list of tables");
     check_text("policy = [▸1]", "policy[1]", "expected a table, found 1");
     check_text("[▸policy]\nname = \"web\"", "policy", "each with its header in double brackets, found a table");
+}
+
+#[test]
+fn guards_are_checked() {
+    assert_eq!(policy_with("").brake, Some(Brake { factor: 2.0 }));
+    assert_eq!(policy_with("brake = {}").brake, Some(Brake { factor: 2.0 }));
+    assert_eq!(policy_with("brake = \"off\"").brake, None);
+    for (new, key, fragment) in [
+        ("▸brake = true", "brake", "expected a table, found true"),
+        ("▸brake = \"of\"", "brake", "expected one of \"off\", found \"of\"; did you mean \"off\"?"),
+        ("brake = { ▸factor = 1.49 }", "brake.factor", "from 1.5 to 10, found 1.49"),
+        ("brake = { ▸factor = 11 }", "brake.factor", "from 1.5 to 10, found 11"),
+        ("brake = { ▸factr = 2 }", "brake.factr", "did you mean \"factor\"?"),
+        ("▸instance_price = 0", "instance_price", "a number above 0, found 0"),
+        ("▸instance_price = -0.1", "instance_price", "a number above 0"),
+        ("▸instance_price = \"0.1 USD\"", "instance_price", "what an instance costs an hour, a number above 0"),
+        ("▸max_spend_per_hour = 1", "max_spend_per_hour", "has no effect without instance_price"),
+        ("▸max_spend_per_day = 1", "max_spend_per_day", "has no effect without instance_price"),
+        ("instance_price = 1\n▸max_spend_per_hour = 0", "max_spend_per_hour", "a number above 0, found 0"),
+        ("instance_price = 1\n▸max_spend_per_day = -1", "max_spend_per_day", "a number above 0"),
+        ("instance_price = 1\n▸max_spend = 3", "max_spend", "unknown key"),
+        ("▸hold_scale_in_while = []", "hold_scale_in_while", "is empty"),
+        ("▸hold_scale_in_while = \"errors\"", "hold_scale_in_while", "expected a list of tables"),
+    ] {
+        check_policy(new, key, fragment);
+    }
+    const ERRORS: &str = "name = \"errors\"\nquery = \"e\"\nabove = 1\n";
+    let check = |keys: &str, key: &str, fragment: &str| {
+        let table =
+            if keys.contains('▸') { format!("[[policy.hold_scale_in_while]]\n{keys}") } else { keys.to_owned() };
+        check_policy(&table, &format!("hold_scale_in_while[{key}"), fragment);
+    };
+    check(&ERRORS.replace("name", "▸name").replace("errors", "e r"), "1].name", "expected at most 64 letters");
+    check(&ERRORS.replace("query", "▸query").replace("\"e\"", "\"e(\""), "errors].query", "does not parse as PromQL");
+    check(&ERRORS.replace("above = 1", "▸above = \"1\""), "errors].above", "expected a finite number, found");
+    check(&ERRORS.replace("above = 1", "above = 1\n▸below = 0"), "errors].below", "excludes above");
+    check(&format!("{ERRORS}▸kind = \"total\""), "errors].kind", "unknown key");
+    check(&format!("{ERRORS}▸max_age = 5"), "errors].max_age", "5 has no unit");
+    check(&format!("{ERRORS}[[policy.hold_scale_in_while]]\n▸{ERRORS}"), "errors].name", "this name is taken at");
+    let whole = |keys: &str| format!("▸[[policy.hold_scale_in_while]]\n{keys}");
+    check_policy(
+        &whole("name = \"e\"\nquery = \"e\""),
+        "hold_scale_in_while[e]",
+        "never burns, expected above or below",
+    );
+    check_policy(&whole("name = \"e\"\nabove = 1"), "hold_scale_in_while[e]", "has no source");
+    check_policy(&whole("query = \"e\"\nabove = 1"), "hold_scale_in_while[1].name", "is missing");
+    let signal = |n: u32| format!("[[policy.hold_scale_in_while]]\nname = \"e{n}\"\nquery = \"e\"\nabove = 1\n");
+    let five: String = (1..=5).map(signal).collect::<String>();
+    let last = five.rfind("[[").unwrap();
+    let five = format!("{}▸{}", &five[..last], &five[last..]);
+    check_policy(&five, "hold_scale_in_while[e5]", "is one too many, expected at most 4 signals");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use fixture::{metric, policy};
 use serde_json::{Value, json};
 use setpoint::cli::drive;
-use setpoint::policy::{MetricKind, Mode, Policy};
+use setpoint::policy::{HoldSignal, MetricKind, Mode, Policy, Source, Threshold};
 
 const README: &str = include_str!("../README.md");
 
@@ -136,6 +136,32 @@ fn every_fault_of_a_line_has_its_field_named() {
     ] {
         check(lines, Value::Null, says);
     }
+}
+
+#[test]
+fn signals_are_told_by_the_lines_of_a_policy_that_has_some() {
+    let source = Source::Prometheus { query: "errors".into(), per_instance: None };
+    let (name, threshold) = ("errors".into(), Threshold::Above(0.01));
+    let mut policy = quick();
+    policy.stabilization.inward = Duration::ZERO;
+    policy.hold_scale_in_while = vec![HoldSignal { name, threshold, max_age: Duration::from_secs(90), source }];
+    let answer = |signals: Value| {
+        let mut line = line(0.0, 0.1);
+        line["metrics"]["p99"] = json!(0.1);
+        if !signals.is_null() {
+            line["signals"] = signals;
+        }
+        driven(&policy, &line.to_string()).remove(0)
+    };
+    assert_eq!(answer(json!({ "errors": 0.01 }))["decision"], "scale_in");
+    for (burning, says) in [(json!(0.02), "errors is 0.020, above 0.01"), (json!(null), "errors has no valid value")] {
+        let answer = answer(json!({ "errors": burning }));
+        assert_eq!(answer["decision"], "hold");
+        assert!(answer["because"].as_str().unwrap().ends_with(says), "{answer}");
+    }
+    assert_eq!(answer(Value::Null)["error"]["field"], "signals");
+    assert_eq!(answer(json!({}))["error"]["field"], "signals.errors");
+    assert_eq!(answer(json!({ "errors": 0.0, "erors": 0.0 }))["error"]["field"], "signals.erors");
 }
 
 #[test]

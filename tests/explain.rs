@@ -15,7 +15,7 @@ use setpoint::clock::Clock;
 use setpoint::control::{ControllerState, evaluate};
 use setpoint::journal::Reader;
 use setpoint::observation::{Measurement, Observation};
-use setpoint::policy::{MetricKind, Policy};
+use setpoint::policy::{HoldSignal, MetricKind, Policy, Source, Threshold};
 use setpoint::simulation::{World, WorldServer};
 use setpoint::status::{Board, PolicyStatus, Snapshot};
 use tokio::process::Command;
@@ -199,4 +199,31 @@ async fn the_command_in_the_readme_explains_a_running_daemon() {
 async fn the_help_teaches_by_an_example() {
     let help = String::from_utf8(setpoint(&["explain", "--help"]).await.stdout).expect("text");
     assert!(help.contains("$ setpoint explain web\n"), "{help}");
+}
+
+#[test]
+fn every_signal_is_shown_and_whether_it_burns() {
+    let signal = |name: &str, threshold| HoldSignal {
+        name: name.into(),
+        threshold,
+        max_age: Duration::from_secs(90),
+        source: Source::Prometheus { query: name.into(), per_instance: None },
+    };
+    let above = Threshold::Above(0.01);
+    let hold_scale_in_while =
+        vec![signal("errors", above), signal("saturation", Threshold::Below(3.0)), signal("queue", above)];
+    let rules = Policy { hold_scale_in_while, ..policy() };
+    let signals = [Measurement::of(0.2, None), Measurement::of(3.0, None), Measurement::NoData].into_iter().collect();
+    let seen = Observation { signals, group: Some(group(4)), ..Observation::default() };
+    let (evaluation, _) = evaluate(&rules, ControllerState::default(), &seen, moment());
+    let text = evaluation.explanation([], None).to_string();
+    let shown = "
+  errors                      0.200              -            -
+    It burns: it is above 0.01.
+  saturation                  3.000              -            -
+    It would burn below 3.
+  queue                        none              -            -
+    no data
+";
+    assert!(text.contains(shown), "{text}");
 }

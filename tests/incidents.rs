@@ -331,8 +331,30 @@ fn only_a_finished_cycle_is_a_sign_of_life() {
     });
 }
 
-/// Kinesis, November 2020: adding servers crossed a limit of threads, so that each made it worse. (A brake that notices
-/// comes with the runaway guards; until then steps and the maximum bound the damage.)
+/// Kinesis, November 2020: adding servers crossed a limit of threads, so that each made it worse.
+#[test]
+fn capacity_that_makes_it_worse_is_noticed_and_hardly_added() {
+    let mut both = policy();
+    both.max = Capacity::new(100);
+    both.metrics.push(metric("p99", MetricKind::Latency, 0.5));
+    let mut fleet = Fleet::new(both);
+    let mut sizes = Vec::new();
+    for cycle in 0..180 {
+        // Each has less to do with every server, and yet is slower.
+        let size = fleet.group.in_service.as_f64();
+        let to = fleet.at(cycle * 60).sees_all(&[value(2.0 / size), value(0.4 + 0.05 * size)]);
+        fleet.applied(Outcome::Applied);
+        fleet.settle_in();
+        sizes.push(to);
+    }
+    assert!(sizes.is_sorted(), "nothing is removed: {sizes:?}");
+    assert!(fleet.says("p99 has not got better"), "{}", fleet.because());
+    // By when it would be at its maximum of 100, and two hours and a half later.
+    assert!(sizes[30] <= 24 && sizes[179] <= 60, "{sizes:?}");
+}
+
+/// The same, where nothing but the load of each server is known: a crowd looks like that too, and steps and the maximum
+/// bound the damage.
 #[test]
 fn capacity_that_makes_it_worse_is_added_step_by_step_and_never_beyond_the_maximum() {
     let mut fleet = Fleet::new(policy()).warmed_up();
@@ -419,6 +441,45 @@ fn a_metric_gone_wild_never_leads_beyond_the_maximum_and_gets_there_step_by_step
         assert_eq!(trial.desired("web"), Some(20));
         let changes: Vec<_> = done(trial).await.iter().filter_map(Step::change).collect();
         assert!(changes.iter().all(|(from, to)| to - from <= 4), "{changes:?}");
+    });
+}
+
+/// The same with a ceiling: what may be spent is never exceeded, and then nothing is removed for it.
+#[test]
+fn a_metric_gone_wild_never_leads_beyond_what_may_be_spent() {
+    trial::runtime().block_on(async {
+        let trial = settled(6, "instance_price = 0.5\nmax_spend_per_hour = 5.0\nmax_spend_per_day = 1000", LOAD).await;
+        prometheus(&trial, Wire::Edit(spoiled::huge), true);
+        wait(&trial, HALF_AN_HOUR).await;
+        assert_eq!(trial.desired("web"), Some(10), "{:?}", trial.policy("web").because);
+        assert!(!lowered(&done(trial).await));
+    });
+}
+
+/// As in several of these incidents, a signal beside the metrics knows better: what the daemon reads of it holds the fleet.
+#[test]
+fn a_signal_that_burns_holds_the_fleet() {
+    const SIGNAL: &str = r#"
+[[policy.hold_scale_in_while]]
+name = "requests"
+query = 'sum(http_requests_per_second{asg="web"})'
+below = 400
+[[policy.hold_scale_in_while]]
+name = "load"
+query = 'avg(instance_cpu_ratio{asg="web"})'
+above = 0.99
+"#;
+    trial::runtime().block_on(async {
+        let trial = settled(10, SIGNAL, LOAD).await;
+        set_rate(&trial, 300.0);
+        wait(&trial, HALF_AN_HOUR).await;
+        let because = trial.policy("web").because.unwrap_or_default();
+        assert_eq!(trial.desired("web"), Some(10), "{because}");
+        assert!(because.contains("no scale-in while requests is 300"), "{because}");
+        set_rate(&trial, 450.0);
+        wait(&trial, HALF_AN_HOUR).await;
+        assert_eq!(trial.desired("web"), Some(5), "{:?}", trial.policy("web").because);
+        done(trial).await;
     });
 }
 

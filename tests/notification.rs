@@ -21,7 +21,7 @@ use setpoint::control::{ControllerState, Outcome, Rejection, evaluate};
 use setpoint::notification::{Address, Channel, Kind, Notifier, Outlook, Topic};
 use setpoint::observation::Observation;
 use setpoint::order::{Author, Order, Pause, Scope, Standing};
-use setpoint::policy::Capacity;
+use setpoint::policy::{Capacity, MaxSpend, Policy};
 use setpoint::status::{Action, Board, Delivery, LaneStatus, PolicyStatus, Snapshot};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -288,6 +288,26 @@ fn a_scaling_is_told_once_and_what_was_before_the_first_look_is_not() {
     let at = |second, action| look(second, acted(action, Outcome::Applied, evaluated(second, Some(0.7))));
     let told = told([at(15, 0), at(30, 0), at(45, 45), at(60, 45)]);
     assert_eq!(told, ["45 Scale Happened web desired capacity 4 \u{2192} 6: cpu is high"]);
+}
+
+#[test]
+fn a_policy_that_is_held_back_by_what_it_may_spend_is_told_of() {
+    let max_spend = MaxSpend { per_hour: Some(1.0), per_day: None };
+    let rules = Policy { instance_price: Some(0.1), max_spend, max: Capacity::new(50), ..policy() };
+    let at = |second, cpu| {
+        let measurements = [value(cpu)].into_iter().collect();
+        let seen = Observation { measurements, group: Some(group(10)), ..Observation::default() };
+        let (evaluation, _) = evaluate(&rules, ControllerState::default(), &seen, Fleet::moment(second));
+        look(second, PolicyStatus { evaluation: Some(evaluation), ..PolicyStatus::new(&rules) })
+    };
+    let told = told([at(0, 0.7), at(15, 0.9), at(30, 0.9), at(45, 0.7), at(330, 0.7)]);
+    assert_eq!(
+        told,
+        [
+            "15 Limit Began web scale-out to 13 would cost more than max_spend_per_hour, 1.00, which allows 10",
+            "330 Limit Ended web is no longer held back from adding",
+        ]
+    );
 }
 
 #[test]

@@ -236,3 +236,28 @@ fn the_test_that_the_help_shows_passes_on_the_policy_of_the_readme() {
     }
     assert_eq!(tests.len(), 1);
 }
+
+#[test]
+fn a_signal_is_quiet_unless_the_test_says_otherwise() {
+    let signal = "[[policy.hold_scale_in_while]]\nname = \"errors\"\nquery = \"errors\"\nabove = 0.01\n";
+    let policies = policies(&format!("{POLICY}{signal}"));
+    let parsed = |signals: &str| {
+        let test = with("2.8x40 5.6x40", "0.7x80").replacen("expect = [", &format!("{signals}expect = ["), 1);
+        let (start, _) = test.split_once("expect = [").unwrap();
+        let expect =
+            "expect = [{ at = \"8m\", decision = \"scale_in\" }, { at = \"8m15s\", because = \"signal-burning\" }]";
+        config::parse_tests("t.toml", &format!("{start}{expect}\n"), &policies)
+    };
+    let met = |signals: &str| -> Vec<bool> {
+        let tests = parsed(signals).unwrap_or_else(|findings| panic!("{findings}"));
+        let test = &tests[0].test;
+        test.run().iter().zip(&test.expectations).map(|(moment, expected)| moment.meets(expected)).collect()
+    };
+    assert_eq!(met(""), met("signals = { errors = \"0.01x80\" }\n"));
+    let burns_from_the_beginning = met("signals = { errors = \"1x80\" }\n");
+    assert_eq!(burns_from_the_beginning, [false, true]);
+    let finding = |signals: &str| parsed(signals).unwrap_err().to_string();
+    assert!(finding("signals = { erors = \"1\" }\n").contains("did you mean \"errors\"?"));
+    assert!(finding("signals = { errors = \"a\" }\n").contains("is no sample"));
+    assert!(finding("signals = { errors = \"1x3\" }\n").contains("is after the shortest series, whose 4 samples"));
+}

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use self::tried::Tried;
 use crate::config::{self, Config, Findings};
-use crate::policy::{Metric, MetricKind, Policy};
+use crate::policy::{MaxSpend, Metric, MetricKind, Policy};
 
 /// `EX_CONFIG` of `sysexits.h`: something is wrong with the configuration.
 pub const EX_CONFIG: u8 = 78;
@@ -62,7 +62,10 @@ fn check(file: &Path, tests: &[PathBuf]) -> Result<Checked, Findings> {
 
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.config.policies.iter().try_for_each(|policy| writeln!(f, "{}", Summary(policy)))?;
+        for policy in &self.config.policies {
+            writeln!(f, "{}", Summary(policy))?;
+            warnings(policy).iter().try_for_each(|warning| writeln!(f, "  warning: {warning}"))?;
+        }
         self.tests.iter().try_for_each(|test| write!(f, "{test}"))?;
         match self.tests.iter().filter(|test| test.failed()).count() {
             _ if self.tests.is_empty() => Ok(()),
@@ -92,7 +95,27 @@ fn policy(policy: &Policy) -> Value {
         "min": policy.min,
         "max": policy.max,
         "metrics": policy.metrics.iter().map(metric).collect::<Vec<_>>(),
+        "warnings": warnings(policy),
     })
+}
+
+/// What is valid and hardly meant: a ceiling that the highest minimum exceeds by itself.
+fn warnings(policy: &Policy) -> Vec<String> {
+    let Some(price) = policy.instance_price else { return Vec::new() };
+    let min = policy.schedules.iter().filter_map(|schedule| schedule.min).fold(policy.min, Ord::max);
+    let MaxSpend { per_hour, per_day } = policy.max_spend;
+    let ceilings = [("max_spend_per_hour", per_hour, 1.0), ("max_spend_per_day", per_day, 24.0)];
+    let warning = |(key, ceiling, hours): (&str, Option<f64>, f64)| {
+        let (ceiling, cost) = (ceiling?, price * hours * min.as_f64());
+        let text = || {
+            format!(
+                "{key}, {ceiling:.2}, is less than what the minimum of {min} costs, {cost:.2}: nothing more is added"
+            )
+        };
+        // Two decimal numbers may differ by as little.
+        (ceiling * (1.0 + 1e-9) < cost).then(text)
+    };
+    ceilings.into_iter().filter_map(warning).collect()
 }
 
 /// One line on a policy.
@@ -128,6 +151,28 @@ mod tests {
         let config = config::parse("t.toml", POLICY, []).unwrap();
         let line = Summary(&config.policies[0]).to_string();
         assert_eq!(line, "web: group web-prod, observe, 2 to 10 instances; cpu at 0.7, p99 under 0.5 s");
+    }
+
+    #[test]
+    fn a_ceiling_below_what_the_minimum_costs_is_warned_of() {
+        let check = |keys: &str, expected: &[&str]| {
+            let text = POLICY.replace("min = 2\n", &format!("min = 2\n{keys}\n"));
+            let config = config::parse("t.toml", &text, []).unwrap();
+            let found = warnings(&config.policies[0]);
+            assert_eq!(found, expected, "{keys}");
+            let printed = Checked { config, tests: Vec::new() }.to_string();
+            assert_eq!(printed.matches("\n  warning: max_spend").count(), expected.len(), "{printed}");
+        };
+        check("instance_price = 0.1\nmax_spend_per_hour = 0.2\nmax_spend_per_day = 4.8", &[]);
+        let of = |key, ceiling, cost| {
+            format!("{key}, {ceiling}, is less than what the minimum of 2 costs, {cost}: nothing more is added")
+        };
+        check("instance_price = 0.1\nmax_spend_per_hour = 0.19", &[&of("max_spend_per_hour", "0.19", "0.20")]);
+        check("instance_price = 0.1\nmax_spend_per_day = 4.7", &[&of("max_spend_per_day", "4.70", "4.80")]);
+        check(
+            "instance_price = 0.1\nmax_spend_per_hour = 0.5\nschedule = [{ cron = \"0 8 * * *\", duration = \"1h\", min = 6 }]",
+            &[&of("max_spend_per_hour", "0.50", "0.60").replace("of 2", "of 6")],
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::reference::{BOOT, Boot, STEP, Settings};
 use super::trace::{CEILING, Demand, STEP as STEP_SECONDS, Trace, count, whole};
 use super::workload::TICKET_SALE;
 use crate::observation::DEFAULT_WARM_UP;
-use crate::policy::{Capacity, Controller, HoldSignal, Metric, MetricKind, Mode, Policy, Source};
+use crate::policy::{Capacity, Controller, HoldSignal, MaxSpend, Metric, MetricKind, Mode, Policy, Source};
 
 /// Load of an instance whose `total` is at its target, where nobody says what an instance bears; also what a peer keeps
 /// beside a policy that does not tell. It is what most people set.
@@ -198,7 +198,10 @@ impl Scenario {
         let roomy = Capacity::ceil(2.0 * load.peak).unwrap_or(settings.max);
         if matches!(self.terms.level, Level::Mean(_)) && roomy > settings.max {
             notes.push(format!("Up to {roomy} instances are allowed instead of {}: twice the peak.", settings.max));
-            (policy.max, settings.max) = (roomy, roomy);
+            if policy.max_spend != MaxSpend::default() {
+                notes.push("They may cost what they do.".to_owned());
+            }
+            (policy.max, settings.max, policy.max_spend) = (roomy, roomy, MaxSpend::default());
         } else if load.peak > settings.max.as_f64() {
             let max = settings.max;
             notes
@@ -395,7 +398,7 @@ fn span(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Brake, Gains, MaxSpend, PerDirection};
+    use crate::policy::{Brake, Gains, PerDirection, Threshold};
 
     fn policy(metrics: &[(&str, MetricKind, f64)]) -> Policy {
         let metric = |(name, kind, target): &(&str, MetricKind, f64)| Metric {
@@ -501,6 +504,28 @@ mod tests {
         );
         assert!(scenario.notes.iter().any(|note| note.contains("asked every 21s")), "{:?}", scenario.notes);
         assert_eq!((scenario.policy.mode, scenario.policy.boot_time), (Mode::Active, Some(BOOT)));
+    }
+
+    #[test]
+    fn signals_are_quiet_here_and_a_larger_fleet_may_cost_more() {
+        let source = Source::Prometheus { query: "errors".into(), per_instance: None };
+        let threshold = Threshold::Above(0.01);
+        let errors = HoldSignal { name: "errors".into(), threshold, max_age: Duration::from_mins(1), source };
+        let max_spend = MaxSpend { per_hour: Some(1.0), per_day: None };
+        let policy = Policy { hold_scale_in_while: vec![errors], instance_price: Some(0.1), max_spend, ..cpu() };
+        let scenario = Scenario::new(&policy, terms(Level::Mean(20.0))).unwrap();
+        assert_eq!(scenario.policy, Policy { hold_scale_in_while: Vec::new(), ..scenario.policy.clone() });
+        assert!(scenario.notes.iter().any(|note| note.ends_with("taken for quiet: errors.")), "{:?}", scenario.notes);
+        let ceiling = |scenario: &Scenario| {
+            let bout = scenario.bout(&Origin::Generated(Generator::Step), &[]).unwrap();
+            let Contestant::Policy(policy) = &bout.contestants[0] else { panic!("the policy comes first") };
+            (policy.max_spend.per_hour, bout.notes.iter().any(|note| note.contains("may cost")))
+        };
+        assert_eq!(ceiling(&scenario), (None, true));
+        assert_eq!(ceiling(&Scenario::new(&policy, terms(Level::OfPolicy)).unwrap()), (Some(1.0), false));
+        assert!(
+            Scenario::new(&cpu(), terms(Level::OfPolicy)).unwrap().notes.iter().all(|note| !note.contains("quiet"))
+        );
     }
 
     #[test]
