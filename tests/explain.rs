@@ -135,8 +135,8 @@ async fn an_error_says_what_to_do() {
     assert_eq!(says, "setpoint: fresh can't be explained: this policy has not been evaluated yet; it is every 15 s\n");
     let says = failed(69, &["web", "--url", "http://127.0.0.1:1"]).await;
     assert!(says.contains("no daemon answers at http://127.0.0.1:1/; start one with `setpoint run`, or say with --"));
-    let says = refused(&["web", "--url", "ftp://127.0.0.1:1"]).await;
-    assert!(says.contains("expected one such as http://127.0.0.1:9480"), "{says}");
+    let says = failed(2, &["web", "--url", "ftp://127.0.0.1:1"]).await;
+    assert!(says.contains("expected the address of a daemon, such as http://127.0.0.1:9480"), "{says}");
 }
 
 /// The daemon that `setpoint run` is, killed when dropped.

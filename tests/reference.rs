@@ -57,6 +57,14 @@ const REST: &str = r#"
     target = "500ms"
     query = "1"
     controller = { kind = "risk", risk = "1%" }
+    [[policy.hold_scale_in_while]]
+    name = "idle"
+    below = 1
+    scrape = { url = "http://127.0.0.1/metrics", selector = "q", read = "gauge", aggregate = "max" }
+    [[policy.hold_scale_in_while]]
+    name = "slow"
+    above = 1
+    scrape = { url = "http://127.0.0.1/metrics", selector = "h_bucket", read = "quantile", quantile = 0.9, window = "2m" }
 "#;
 
 /// What `check` says where a schema has no say: of the range of a text with a unit, of two values together, of grammars.

@@ -58,6 +58,9 @@ pub(super) fn metric(
         }
         f.number("a share of the instances from 0 to 1", |share| (0.0..=1.0).contains(&share))
     });
+    if let (None, Some(_), Some(field)) = (table.get("query"), table.get("scrape"), table.get("per_instance")) {
+        field.wrong::<()>("has no effect with scrape, expected it beside query only");
+    }
     let source = source(table, interval, per_instance.flatten(), has_prometheus);
     Some(Metric {
         name: name?.into(),
@@ -121,12 +124,7 @@ pub(super) fn source(
 ) -> Option<Source> {
     match (table.get("query"), table.get("scrape")) {
         (Some(query), None) => prometheus(&query, per_instance, has_prometheus),
-        (None, Some(page)) => {
-            if let Some(field) = table.get("per_instance") {
-                field.wrong::<()>("has no effect with scrape, expected it beside query only");
-            }
-            page.table(|t| scrape(t, interval)).map(Source::Exposition)
-        }
+        (None, Some(page)) => page.table(|t| scrape(t, interval)).map(Source::Exposition),
         (Some(_), Some(page)) => page.wrong("excludes query, expected one of the two"),
         (None, None) => {
             table.wrong("has no source, expected query (PromQL) or scrape (a /metrics page)");
