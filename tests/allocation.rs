@@ -7,11 +7,11 @@ use std::time::Duration;
 use fixture::{Fleet, group, metric, policy};
 use setpoint::control::{ControllerState, Decision, Outcome, evaluate, settle};
 use setpoint::observation::{Measurement, Observation};
-use setpoint::policy::{Capacity, Controller, Gains, MaxDrop, MetricKind, Policy, Risk};
+use setpoint::policy::{Capacity, Controller, Gains, HoldSignal, MaxDrop, MetricKind, Policy, Risk, Source, Threshold};
 
 const INTERVAL: i64 = 15;
 
-/// A policy of two metrics under a load that goes up and down and sometimes hides, with its fleet.
+/// A policy of three metrics, with every guard, under a load that goes up and down and sometimes hides, with its fleet.
 struct Running {
     policy: Policy,
     state: ControllerState,
@@ -25,8 +25,20 @@ impl Running {
         let max_drop = Some(MaxDrop { ratio: 0.9, per: Duration::from_mins(10) });
         let mut policy = Policy { controller, max_drop, max: Capacity::new(100), ..policy() };
         policy.metrics.push(metric("requests", MetricKind::Total, 140.0));
-        let seen =
-            Observation { measurements: [Measurement::NoData; 2].into_iter().collect(), ..Observation::default() };
+        policy.metrics.push(metric("p99", MetricKind::Latency, 0.2));
+        policy.instance_price = Some(0.1);
+        policy.max_spend.per_day = Some(60.0);
+        policy.hold_scale_in_while = vec![HoldSignal {
+            name: "errors".into(),
+            threshold: Threshold::Above(0.01),
+            max_age: Duration::from_secs(90),
+            source: Source::Prometheus { query: "errors".into(), per_instance: None },
+        }];
+        let seen = Observation {
+            measurements: [Measurement::NoData; 3].into_iter().collect(),
+            signals: [Measurement::NoData].into_iter().collect(),
+            ..Observation::default()
+        };
         let group = Some(group(20));
         Self { policy, state: ControllerState::default(), seen: Observation { group, ..seen }, second: 0, moves: 0 }
     }
@@ -46,6 +58,9 @@ impl Running {
         let age = Some(Duration::from_secs(3));
         self.seen.measurements[0] = Measurement::Value { value: busy / desired.as_f64(), age };
         self.seen.measurements[1] = Measurement::Value { value: busy * 180.0, age };
+        let load = (busy / desired.as_f64()).min(0.95);
+        self.seen.measurements[2] = Measurement::Value { value: 0.05 + 0.02 / (1.0 - load), age };
+        self.seen.signals[0] = Measurement::Value { value: if self.second % 7000 < 300 { 0.5 } else { 0.0 }, age };
         if self.second % 3000 < 60 {
             self.seen.measurements[1] = Measurement::NoData;
         }

@@ -88,8 +88,9 @@ impl BrakeMemory {
     pub(super) fn limit(&mut self, factor: f64, turn: Duration, seen: Seen, now: Timestamp) -> Option<Limit> {
         if seen.ratio <= 1.0 {
             self.0 = None;
+            return None;
         }
-        let load = seen.load.filter(|_| seen.ratio > 1.0)?;
+        let load = seen.load?;
         let x = seen.ratio.ln();
         let known = self.0.take().filter(|episode| elapsed(episode.at, now) <= turn);
         let mut episode = known.unwrap_or_else(|| Episode::begin(x, load, seen.serving, now));

@@ -49,9 +49,6 @@ impl Spending {
         let size = group.in_service.plus(group.pending);
         let Some((from, before)) = self.seen.replace((now, size)) else { return };
         let since = elapsed(from, now);
-        if since.is_zero() {
-            return;
-        }
         let instance_hours = before.max(size).as_f64() * since.as_secs_f64() / HOUR;
         let short = |last: &&mut Stretch| since < STRETCH && elapsed(last.from, last.to) < STRETCH;
         match self.stretches.back_mut().filter(short) {
@@ -159,6 +156,19 @@ mod tests {
         check(&[(0, 3, 0), (24 * 60, 3, 0)], 54.0);
         check(&[(0, 3, 0), (24 * 60, 3, 0), (27 * 60, 1, 0)], 54.0);
         check(&[(0, 3, 0), (100 * 24 * 60, 6, 0)], 108.0);
+    }
+
+    #[test]
+    fn an_hour_is_told_from_the_next_and_from_a_longer_one() {
+        let spent = |seen: &[(i64, u32)], minute| {
+            let mut spending = Spending::default();
+            seen.iter().for_each(|&(minute, size)| spending.see(&group(size, 0), at(minute)));
+            spending.spent(at(18 * 60 + minute))
+        };
+        let hour = [(0, 2), (15, 2), (30, 2), (45, 2), (60, 2), (75, 10)];
+        assert!((spent(&hour, 30) - 3.5).abs() < 1e-9, "half an hour of two, and a quarter of ten");
+        let gap = [(0, 2), (30, 2), (90, 10)];
+        assert!((spent(&gap, 45) - 7.5).abs() < 1e-9, "three quarters of an hour of ten");
     }
 
     #[test]

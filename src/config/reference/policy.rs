@@ -79,7 +79,11 @@ pub(super) static POLICY: Keys = Keys {
             r#"{ out = "30s", in = "1m" }"#,
             "Rest after a scale event: scale-out after a scale-out, scale-in after either. Under `risk` the default is `in = \"3m\"`.",
         ),
-        optional("instance_price", TOTAL, "What an instance costs an hour, in any money."),
+        optional(
+            "instance_price",
+            TOTAL,
+            "What an instance (a unit of capacity, where the group weighs them) costs an hour, in any money.",
+        ),
         optional(
             "max_spend_per_hour",
             TOTAL,
@@ -88,7 +92,7 @@ pub(super) static POLICY: Keys = Keys {
         optional(
             "max_spend_per_day",
             TOTAL,
-            "The most that 24 hours may cost: the 18 that have passed, and six to come as they are. Holds back scale-out alone, and no minimum.",
+            "The most that 24 hours may cost: the 18 that have passed, and six to come at the desired capacity. Holds back scale-out alone, and no minimum.",
         ),
         preset(
             "brake",
@@ -130,7 +134,7 @@ static BRAKE: Keys = Keys {
         "factor",
         Value::Number(Included(1.5), Included(10.0)),
         "2.0",
-        "How many times what served at the beginning has not helped.",
+        "How many times what served at the beginning must serve before it is judged.",
     )],
     rules: &[],
 };
