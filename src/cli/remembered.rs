@@ -83,7 +83,9 @@ impl Remembered {
         let settings = Settings { timeout: PATIENCE, ..settings };
         let now = Timestamp::now();
         let from = self.from.unwrap_or(Moment::Ago(usual)).before(now);
-        let Some(span) = Span::between(from, self.to.before(now).min(now), step(policy)) else {
+        let to = self.to.before(now).min(now);
+        anyhow::ensure!(from < to, "--from is not before --to, expected an earlier and a later time");
+        let Some(span) = Span::between(from, to, step(policy)) else {
             bail!("--from and --to are too close, expected more than an hour between them")
         };
         let cache = if self.no_cache { None } else { self.cache.clone().or_else(past::usual_cache) };

@@ -119,7 +119,13 @@ mod tests {
         for broken in [whole().set_desired_capacity(None), whole().set_min_size(None), whole().max_size(-1)] {
             assert!(read(&broken.build()).is_err());
         }
-        let weight = |weight: &str| types::Instance::builder().instance_id("i-1").weighted_capacity(weight).build();
+        let weight = |weight: &str| {
+            types::Instance::builder()
+                .instance_id("i-1")
+                .lifecycle_state("InService".into())
+                .weighted_capacity(weight)
+                .build()
+        };
         assert_eq!(instance(&weight("4")).unwrap().weight, Capacity::new(4));
         assert!(instance(&weight("heavy")).is_err());
     }
