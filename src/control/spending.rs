@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn an_hour_is_told_from_the_next_and_from_a_longer_one() {
-        let spent = |seen: &[(i64, u32)], minute| {
+        let spent = |seen: &[(i64, u32)], minute: i64| {
             let mut spending = Spending::default();
             seen.iter().for_each(|&(minute, size)| spending.see(&group(size, 0), at(minute)));
             spending.spent(at(18 * 60 + minute))
