@@ -212,19 +212,6 @@ fn every_key_arrives_where_it_belongs() {
         step = { out = "unlimited", in = { count = 3, per = "5m" } }
         tolerance = { out = 0.1 }
         max_drop = { ratio = 0.4, per = "2m" }
-        brake = { factor = 3 }
-        instance_price = 0.25
-        max_spend_per_hour = 20
-        max_spend_per_day = 300.5
-        [[policy.hold_scale_in_while]]
-        name = "errors"
-        above = 0
-        max_age = "45s"
-        query = "e"
-        [[policy.hold_scale_in_while]]
-        name = "ready"
-        below = -0.5
-        scrape = { url = "http://[::1]/m", selector = 'ready', read = "gauge" }
         [[policy.metric]]
         name = "rps"
         kind = "total"
@@ -271,15 +258,6 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(policy.step, PerDirection { out: None, inward: Some(step) });
     assert_eq!(policy.tolerance, PerDirection { out: 0.1, inward: 0.08 });
     assert_eq!(policy.max_drop, Some(MaxDrop { ratio: 0.4, per: Duration::from_mins(2) }));
-    assert_eq!((policy.brake, policy.instance_price), (Some(Brake { factor: 3.0 }), Some(0.25)));
-    assert_eq!(policy.max_spend, MaxSpend { per_hour: Some(20.0), per_day: Some(300.5) });
-    let [errors, ready] = &policy.hold_scale_in_while[..] else { panic!("two signals") };
-    assert_eq!((&*errors.name, errors.threshold), ("errors", Threshold::Above(0.0)));
-    assert_eq!(errors.max_age, Duration::from_secs(45));
-    assert_eq!(errors.source, Source::Prometheus { query: "e".into(), per_instance: None });
-    assert_eq!((&*ready.name, ready.threshold), ("ready", Threshold::Below(-0.5)));
-    assert_eq!(ready.max_age, Duration::from_secs(90));
-    assert!(matches!(ready.source, Source::Exposition(_)));
 
     let [rps, p99] = &policy.metrics[..] else { panic!("two metrics") };
     assert_eq!((rps.kind, rps.target, rps.max_age), (MetricKind::Total, 5e9, Duration::from_secs(30)));
@@ -908,7 +886,38 @@ fn policies_are_checked() {
 }
 
 #[test]
+fn every_key_of_a_guard_arrives_where_it_belongs() {
+    let policy = policy_with(
+        r#"
+        brake = { factor = 3 }
+        instance_price = 0.25
+        max_spend_per_hour = 20
+        max_spend_per_day = 300.5
+        [[policy.hold_scale_in_while]]
+        name = "errors"
+        above = 0
+        max_age = "45s"
+        query = "e"
+        [[policy.hold_scale_in_while]]
+        name = "ready"
+        below = -0.5
+        scrape = { url = "http://[::1]/m", selector = 'ready', read = "gauge" }
+        "#,
+    );
+    assert_eq!((policy.brake, policy.instance_price), (Some(Brake { factor: 3.0 }), Some(0.25)));
+    assert_eq!(policy.max_spend, MaxSpend { per_hour: Some(20.0), per_day: Some(300.5) });
+    let [errors, ready] = &policy.hold_scale_in_while[..] else { panic!("two signals") };
+    assert_eq!((&*errors.name, errors.threshold), ("errors", Threshold::Above(0.0)));
+    assert_eq!(errors.max_age, Duration::from_secs(45));
+    assert_eq!(errors.source, Source::Prometheus { query: "e".into(), per_instance: None });
+    assert_eq!((&*ready.name, ready.threshold), ("ready", Threshold::Below(-0.5)));
+    assert_eq!(ready.max_age, Duration::from_secs(90));
+    assert!(matches!(ready.source, Source::Exposition(_)));
+}
+
+#[test]
 fn guards_are_checked() {
+    const ERRORS: &str = "name = \"errors\"\nquery = \"e\"\nabove = 1\n";
     assert_eq!(policy_with("").brake, Some(Brake { factor: 2.0 }));
     assert_eq!(policy_with("brake = {}").brake, Some(Brake { factor: 2.0 }));
     assert_eq!(policy_with("brake = \"off\"").brake, None);
@@ -931,7 +940,6 @@ fn guards_are_checked() {
     ] {
         check_policy(new, key, fragment);
     }
-    const ERRORS: &str = "name = \"errors\"\nquery = \"e\"\nabove = 1\n";
     let check = |keys: &str, key: &str, fragment: &str| {
         let table =
             if keys.contains('▸') { format!("[[policy.hold_scale_in_while]]\n{keys}") } else { keys.to_owned() };

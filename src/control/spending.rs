@@ -162,7 +162,9 @@ mod tests {
     fn an_hour_is_told_from_the_next_and_from_a_longer_one() {
         let spent = |seen: &[(i64, u32)], minute: i64| {
             let mut spending = Spending::default();
-            seen.iter().for_each(|&(minute, size)| spending.see(&group(size, 0), at(minute)));
+            for &(minute, size) in seen {
+                spending.see(&group(size, 0), at(minute));
+            }
             spending.spent(at(18 * 60 + minute))
         };
         let hour = [(0, 2), (15, 2), (30, 2), (45, 2), (60, 2), (75, 10)];
