@@ -331,3 +331,22 @@ async fn the_commands_stand_in_the_order_in_which_one_meets_them() {
         ["demo", "check", "run", "explain", "history", "pause", "simulate", "backtest", "tune", "iam-policy", "man"];
     assert!(order.map(place).is_sorted(), "{help}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_takes_the_order_that_it_prints() {
+    let mut demo = tokio::process::Command::new(env!("CARGO_BIN_EXE_setpoint"))
+        .args(["demo", "--once", "--port", "0"])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary");
+    let mut lines = BufReader::new(demo.stdout.take().expect("its output")).lines();
+    let command = loop {
+        let line = lines.next_line().await.expect("a line").expect("the command");
+        if let Some(command) = line.trim().strip_prefix("setpoint ") {
+            break command.replace("'a try'", "try");
+        }
+    };
+    let output = setpoint(&command.split(' ').collect::<Vec<_>>()).await;
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("tickets is paused until "), "{output:?}");
+}
