@@ -8,6 +8,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::evaluation::Terms;
 use crate::observation::elapsed;
 use crate::policy::Capacity;
 
@@ -77,8 +78,15 @@ impl Limits {
     }
 }
 
-/// The capacity, in instances before rounding, that `demand` (finite, not negative) asks for.
-pub fn ask(law: Law, limits: Limits, memory: &mut PidMemory, demand: f64, group: Group, now: Timestamp) -> f64 {
+/// The capacity, in instances before rounding, that `demand` (finite, not negative) asks for, and what it is made of.
+pub fn ask(
+    law: Law,
+    limits: Limits,
+    memory: &mut PidMemory,
+    demand: f64,
+    group: Group,
+    now: Timestamp,
+) -> (f64, Terms) {
     let desired = group.desired;
     let x = log(demand);
     let filter = law.kd.max(SLOPE_FILTER);
@@ -87,7 +95,8 @@ pub fn ask(law: Law, limits: Limits, memory: &mut PidMemory, demand: f64, group:
     let anchor = before.as_ref().filter(|_| followed).map_or_else(|| log(desired.as_f64()), |last| last.u);
     let e = x - anchor;
     let change = before.as_ref().filter(|_| followed).map_or(0.0, |last| e - last.e);
-    let asked = anchor + law.kp * change + law.ki * e;
+    let (p, i) = (law.kp * change, law.ki * e);
+    let asked = anchor + p + i;
     // What is remembered stays within the limits, so that it can't wind up; what is asked for says what is needed.
     // Nor does it learn to want less of a demand that may be more: with a small gain that would take back, again and again,
     // the instance that warms.
@@ -99,7 +108,7 @@ pub fn ask(law: Law, limits: Limits, memory: &mut PidMemory, demand: f64, group:
     memory.0 = Some(Last { since, at: now, desired, u, e, x, slope });
     let settled = elapsed(since, now).as_secs_f64() >= filter;
     let lead = if settled { (law.kd * slope).clamp(0.0, MOST_LEAD.ln()) } else { 0.0 };
-    (asked + lead).exp()
+    ((asked + lead).exp(), Terms { p, i, d: lead })
 }
 
 impl Last {
@@ -126,6 +135,11 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits = Limits { min: Capacity::new(1), max: Capacity::new(1000) };
+
+    /// What is asked for, whatever it is made of.
+    fn ask(law: Law, limits: Limits, memory: &mut PidMemory, demand: f64, group: Group, now: Timestamp) -> f64 {
+        super::ask(law, limits, memory, demand, group, now).0
+    }
 
     /// A group of this size, all of it warm.
     fn settled(size: u32) -> Group {
