@@ -119,7 +119,9 @@ impl Journal {
         if let Some(directory) = &settings.directory {
             let (messages, received) = sync_channel(REQUESTS);
             journal.messages = Some(messages);
-            journal.fail("the journal is not open yet");
+            // Nothing has failed yet, but nothing can be written either.
+            let health = Health::Failing { since: clock.now(), why: "the journal is not open yet".into() };
+            journal.status.send_modify(|status| status.health = health);
             let writer = Writer {
                 settings: settings.clone(),
                 directory: directory.clone(),
