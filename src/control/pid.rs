@@ -226,4 +226,20 @@ mod tests {
         let asked = ask(law, limits, &mut PidMemory::default(), 0.0, settled(3), at(0));
         assert_eq!(Capacity::ceil(asked), Some(Capacity::ZERO));
     }
+
+    #[test]
+    fn the_proportional_part_does_not_see_what_somebody_else_has_set() {
+        let law = Law { kp: 0.5, ki: 0.2, kd: 0.0 };
+        let mut memory = PidMemory::default();
+        ask(law, LIMITS, &mut memory, 10.0, settled(10), at(0));
+        let asked = ask(law, LIMITS, &mut memory, 10.0, settled(40), at(15));
+        assert!(
+            (asked.ln() - (40f64.ln() + 0.2 * 0.25f64.ln())).abs() < 1e-9,
+            "the integral alone draws back: {asked}"
+        );
+        let Last { x, u, .. } = memory.0.clone().unwrap();
+        let (asked, Terms { p, i, .. }) = super::ask(law, LIMITS, &mut memory, 10.0, settled(40), at(30));
+        assert!(p.abs() < 1e-9, "demand has not changed: {p}");
+        assert!((i - 0.2 * (x - u)).abs() < 1e-9 && (asked.ln() - (u + p + i)).abs() < 1e-9, "the parts are the whole");
+    }
 }
