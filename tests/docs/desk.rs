@@ -59,7 +59,7 @@ impl Desk {
     /// What a command of the docs does here, given the socket where it asks the daemon.
     async fn follow(&self, command: &Shown) -> Output {
         let line = command.text.split("  #").next().expect("a part");
-        let mut line = line.replace("/var/lib/setpoint", &self.path("state"));
+        let mut line = line.replace("/var/lib/setpoint", &self.path("state")).replace("/etc/setpoint/", &self.path(""));
         if command.of_setpoint().iter().any(|words| asks(words)) {
             write!(line, " --socket {}", self.path("setpoint.sock")).expect("a string grows");
         }

@@ -1,5 +1,6 @@
 //! What a page points to is there.
 
+use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use super::page::{self, ROOT};
@@ -42,6 +43,28 @@ fn every_file_that_is_named_exists() {
         }
     }
     assert!(named > 20, "{named}");
+}
+
+/// A test that is named as evidence.
+#[test]
+fn every_test_that_the_page_on_security_names_exists() {
+    let sources: String = ["src", "tests"].iter().flat_map(|folder| sources(&Path::new(ROOT).join(folder))).collect();
+    let is_test =
+        |code: &&str| code.matches('_').count() > 2 && code.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let page = page::all().into_iter().find(|page| page.path == "docs/security.md").expect("the page");
+    let named: Vec<_> = page.codes.iter().map(|(_, code)| code.as_str()).filter(is_test).collect();
+    for test in &named {
+        assert!(sources.contains(&format!("fn {test}(")), "there is no test {test}");
+    }
+    assert!(named.len() > 25, "{named:?}");
+}
+
+fn sources(folder: &Path) -> Vec<String> {
+    let paths = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let (folders, files): (Vec<_>, Vec<_>) = paths.partition(|path| path.is_dir());
+    let files = files.into_iter().filter(|path| path.extension().is_some_and(|end| end == "rs"));
+    let texts = files.map(|path| fs::read_to_string(path).expect("a source"));
+    texts.chain(folders.iter().flat_map(|folder| sources(folder))).collect()
 }
 
 /// `link` on `page`, from the root of the project.
