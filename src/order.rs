@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
-use crate::policy::{Capacity, PerDirection};
+use crate::policy::{Capacity, PerDirection, Policy};
 
 /// Most characters of an author's name.
 pub const LONGEST_AUTHOR: usize = 100;
@@ -174,6 +174,22 @@ pub enum Refusal {
         /// The most capacity.
         cap: Capacity,
     },
+    /// An override that the bounds of the policy would take back.
+    #[error("the floor of {floor} is above the policy's max of {max}, which holds anyway; expected at most that")]
+    AboveMax {
+        /// The least capacity.
+        floor: Capacity,
+        /// The policy's most capacity.
+        max: Capacity,
+    },
+    /// An override that the bounds of the policy would take back.
+    #[error("the cap of {cap} is below the policy's min of {min}, which holds anyway; expected at least that")]
+    BelowMin {
+        /// The most capacity.
+        cap: Capacity,
+        /// The policy's least capacity.
+        min: Capacity,
+    },
 }
 
 impl Author {
@@ -242,6 +258,21 @@ impl Order {
                 _ => lasts(*since, *until),
             },
             Self::Resume { .. } | Self::Release { .. } | Self::Unfreeze(_) => Ok(()),
+        }
+    }
+}
+
+impl Override {
+    /// Whether the bounds of `policy` leave it its effect.
+    ///
+    /// # Errors
+    /// Which of its own bounds is beyond one that holds anyway.
+    pub fn fits(&self, policy: &Policy) -> Result<(), Refusal> {
+        let Policy { min, max, .. } = *policy;
+        match (self.floor, self.cap) {
+            (Some(floor), _) if floor > max => Err(Refusal::AboveMax { floor, max }),
+            (_, Some(cap)) if cap < min => Err(Refusal::BelowMin { cap, min }),
+            _ => Ok(()),
         }
     }
 }

@@ -123,6 +123,11 @@ async fn an_operator_sees_what_the_api_says_and_pauses_a_policy() {
         browser.until("document.querySelector('[data-policy=tickets] .measured .bar')");
         fits(&mut browser);
         browser.shoot(&format!("{name}-fleet"));
+        browser.run(
+            "[window.link, window.cell] = document.querySelectorAll('[data-policy=tickets] :is(a, .measured)'), 0",
+        );
+        browser.until("!cell.isConnected");
+        assert_eq!(browser.run("link.isConnected"), true, "an update between a press and its release loses the click");
         browser.click("[data-policy=tickets] a");
         assert_eq!(browser.until(DRAWN), 4, "capacity and three metrics");
         let colours = browser.run(COLOURS);

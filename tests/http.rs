@@ -13,7 +13,7 @@ use serde_json::Value;
 use setpoint::observation::{GroupStatus, Measurement, Suspended};
 use setpoint::policy::{Capacity, MetricKind, Mode, Policy};
 use setpoint::status::Snapshot;
-use site::{Answer, HOSTILE, Site, fleet, named, seen};
+use site::{Answer, HOSTILE, Site, fleet, large, named, seen};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
@@ -563,4 +563,25 @@ fn samples(page: &str) -> BTreeMap<String, f64> {
     }
     assert_eq!(lenient.samples.len(), samples.len(), "another reader finds as many");
     samples
+}
+
+#[tokio::test]
+async fn a_large_fleet_is_told_in_pages() {
+    let site = Site::open(large(2_345)).await;
+    let (mut path, mut sizes, mut names) = ("/api/v1/policies".to_owned(), Vec::new(), Vec::new());
+    loop {
+        let page = site.get(&path).await.json();
+        let policies = page["policies"].as_array().unwrap();
+        sizes.push(policies.len());
+        names.extend(policies.iter().map(|policy| policy["name"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/api/v1/policies?after={next}");
+    }
+    assert_eq!(sizes, [1000, 1000, 345 + fleet().policies.len()]);
+    assert!(names.is_sorted() && names.windows(2).all(|pair| pair[0] != pair[1]), "each of them once");
+    let page = site.get("/api/v1/policies?limit=1&after=zzz").await.json();
+    assert_eq!((page["policies"].as_array().unwrap().len(), page["next"].is_null()), (0, true));
+    for part in ["limit=0", "limit=1001", "limit=x", "before=web"] {
+        site.get(&format!("/api/v1/policies?{part}")).await.is_problem(400);
+    }
 }

@@ -157,6 +157,9 @@ async fn an_order_is_in_effect_at_once_and_is_shown() {
     assert!(said.starts_with("web is paused until ") && said.contains(", by alice (uid "), "{said}");
     let status = desk.says(&["status"]).await;
     assert!(status.contains("web     paused"), "{status}");
+    for says in [&status, &desk.says(&["explain", "web"]).await] {
+        assert!(says.contains("the policy is paused until ") && says.contains(": a migration"), "{says}");
+    }
     // A floor does not get past a pause.
     let said = desk.says(&["override", "web", "--floor", "7", "--for", "7d", "--reason", "a sale"]).await;
     assert!(said.starts_with("web is overridden to at least 7 until "), "{said}");
@@ -257,6 +260,9 @@ async fn a_token_says_who_asks_and_the_exit_code_what_came_of_it() {
     check("missing", &resume, 1, "can't read").await;
     check("operator", &["resume", "nobody", "--reason", "x"], 1, "the daemon has no policy \"nobody\", it has: web")
         .await;
+    let beyond = |bound, number| ["override", "web", bound, number, "--for", "1h", "--reason", "x"];
+    check("operator", &beyond("--floor", "5000"), 1, "is above the policy's max of").await;
+    check("operator", &beyond("--cap", "0"), 1, "is below the policy's min of").await;
     check("operator", &["pause", "web", "--for", "31d", "--reason", "x"], 1, "within 30 days").await;
     check("operator", &["pause", "web", "--for", "3", "--reason", "x"], 2, "'--for <TIME>': expected a time").await;
     check("operator", &["pause", "web", "--until", "noon", "--reason", "x"], 2, "expected a moment such as").await;
@@ -324,4 +330,23 @@ async fn the_commands_stand_in_the_order_in_which_one_meets_them() {
     let order =
         ["demo", "check", "run", "explain", "history", "pause", "simulate", "backtest", "tune", "iam-policy", "man"];
     assert!(order.map(place).is_sorted(), "{help}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_takes_the_order_that_it_prints() {
+    let mut demo = tokio::process::Command::new(env!("CARGO_BIN_EXE_setpoint"))
+        .args(["demo", "--once", "--port", "0"])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary");
+    let mut lines = BufReader::new(demo.stdout.take().expect("its output")).lines();
+    let command = loop {
+        let line = lines.next_line().await.expect("a line").expect("the command");
+        if let Some(command) = line.trim().strip_prefix("setpoint ") {
+            break command.replace("'a try'", "try");
+        }
+    };
+    let output = setpoint(&command.split(' ').collect::<Vec<_>>()).await;
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("tickets is paused until "), "{output:?}");
 }

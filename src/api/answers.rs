@@ -1,13 +1,15 @@
 //! What the API answers: the status as it is published, with what it means in words beside it.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::conditions::{Condition, conditions};
+use super::standing::standing;
 use super::words::{Reading, Trouble, ratio, troubles};
 use crate::control::{Decision, Evaluation, Reason, Recommendation, Stage, StageName};
 use crate::journal;
@@ -34,25 +36,12 @@ pub(super) struct Status {
     policies: usize,
 }
 
-/// Every policy in short.
+/// A page of policies in short, by name.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct List {
-    #[schema(value_type = Vec<Summary>)]
-    policies: Summaries,
-}
-
-/// Each is made when it is written, so that those of a large fleet are never there all at once.
-#[derive(Debug)]
-struct Summaries {
-    snapshot: Snapshot,
-    now: Timestamp,
-}
-
-impl Serialize for Summaries {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { snapshot, now } = self;
-        serializer.collect_seq(snapshot.policies.values().map(|policy| Summary::new(policy, &snapshot.orders, *now)))
-    }
+    policies: Vec<Summary>,
+    /// The `after` of the next page; null where there is no more.
+    next: Option<Arc<str>>,
 }
 
 /// A policy in short.
@@ -126,6 +115,8 @@ struct Orders {
     pause: Option<Pause>,
     #[serde(rename = "override")]
     bounds: Option<Override>,
+    /// All that is ordered of it, a freeze of all policies too, as sentences.
+    standing: Vec<String>,
 }
 
 /// A metric, with its reading in words.
@@ -150,6 +141,8 @@ struct Said {
 pub(super) struct Explained {
     policy: Arc<str>,
     at: Timestamp,
+    /// What operators have ordered of it until now, as sentences.
+    standing: Vec<String>,
     observation: Observation,
     /// Seconds from launch to serving.
     #[serde(serialize_with = "optional_seconds")]
@@ -195,8 +188,14 @@ impl Status {
 }
 
 impl List {
-    pub fn new(snapshot: Snapshot, now: Timestamp) -> Self {
-        Self { policies: Summaries { snapshot, now } }
+    /// At most `limit` policies, of those whose names come after `after`.
+    pub fn new(snapshot: &Snapshot, after: Option<&str>, limit: usize, now: Timestamp) -> Self {
+        let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = snapshot.policies.range::<str, _>((begin, Bound::Unbounded)).map(|(_, policy)| policy);
+        let shown = rest.by_ref().take(limit).map(|policy| Summary::new(policy, &snapshot.orders, now));
+        let policies: Vec<Summary> = shown.collect();
+        let more = rest.next().is_some();
+        Self { next: policies.last().filter(|_| more).map(|last| last.name.clone()), policies }
     }
 }
 
@@ -258,7 +257,7 @@ impl Policy {
 }
 
 impl Explained {
-    pub fn new(policy: &PolicyStatus, evaluation: &Evaluation) -> Self {
+    pub fn new(policy: &PolicyStatus, evaluation: &Evaluation, standing: Vec<String>) -> Self {
         let reasons = evaluation.reasons.iter().map(|stated| Told {
             stage: stated.stage,
             reason: stated.reason.clone(),
@@ -267,6 +266,7 @@ impl Explained {
         Self {
             policy: evaluation.policy.clone(),
             at: evaluation.at,
+            standing,
             observation: evaluation.observation.clone(),
             boot_time: evaluation.boot_time,
             recommendations: evaluation.recommendations.to_vec(),
@@ -285,7 +285,11 @@ impl Explained {
 impl Orders {
     fn of(policy: &PolicyStatus, orders: &Standing, now: Timestamp) -> Self {
         let pause = orders.pauses.get(&policy.name).filter(|pause| now < pause.until);
-        Self { pause: pause.cloned(), bounds: orders.bounds(&policy.name, now).cloned() }
+        Self {
+            pause: pause.cloned(),
+            bounds: orders.bounds(&policy.name, now).cloned(),
+            standing: standing(orders, &policy.name, now),
+        }
     }
 }
 

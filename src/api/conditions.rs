@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::standing::{paused, pauses};
 use crate::control::{Bound, Direction, Evaluation, Guard, Outcome, Reason, SignalReading};
 use crate::observation::{GroupStatus, Rivals};
-use crate::order::{Pause, Scope, Standing};
+use crate::order::{Pause, Standing};
 use crate::policy::{Capacity, Mode, PerDirection};
 use crate::status::PolicyStatus;
 
@@ -128,7 +129,7 @@ impl Seen<'_> {
         let mut found: Vec<Why> = Vec::new();
         let PerDirection { out, inward } = self.orders.stops(&self.policy.name, self.now);
         if out && inward {
-            found.extend(self.pauses().map(|(policy, pause)| ("Paused", paused(policy, pause))));
+            found.extend(self.pauses().map(|pause| ("Paused", paused(pause))));
         }
         let Some(group) = &self.policy.group else {
             found.push(self.group_unknown());
@@ -222,7 +223,7 @@ impl Seen<'_> {
         let mut found: Vec<Why> = Vec::new();
         if self.orders.stops(&self.policy.name, self.now).inward {
             let stopping = self.pauses().filter(|(_, pause)| pause.scope.stops().inward);
-            found.extend(stopping.map(|(policy, pause)| ("Paused", paused(policy, pause))));
+            found.extend(stopping.map(|pause| ("Paused", paused(pause))));
         }
         match self.policy.mode {
             Mode::Paused => found.push(("Paused", "the configuration pauses the policy".into())),
@@ -262,21 +263,8 @@ impl Seen<'_> {
 
     /// Those that hold now, with the name of the policy unless all are paused.
     fn pauses(&self) -> impl Iterator<Item = (bool, &Pause)> {
-        let freeze = self.orders.freeze.iter().map(|pause| (false, pause));
-        let own = self.orders.pauses.get(&self.policy.name).map(|pause| (true, pause));
-        freeze.chain(own).filter(|(_, pause)| self.now < pause.until)
+        pauses(self.orders, &self.policy.name, self.now)
     }
-}
-
-fn paused(only_this: bool, pause: &Pause) -> String {
-    let what = if only_this { "the policy is paused" } else { "all policies are frozen" };
-    let directions = match pause.scope {
-        Scope::Both => "",
-        Scope::ScaleIn => " for scale-in",
-        Scope::ScaleOut => " for scale-out",
-    };
-    let (by, reason) = (&pause.author.by, &pause.author.reason);
-    format!("{what}{directions} until {} by {by}: {reason}", super::words::Moment(pause.until))
 }
 
 fn launches(group: &GroupStatus) -> impl Iterator<Item = Why> {

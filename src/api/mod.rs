@@ -20,6 +20,7 @@ mod series;
 mod server;
 mod settings;
 mod socket;
+mod standing;
 mod tagged;
 mod tls;
 mod tokens;

@@ -98,9 +98,11 @@ struct Problem {
     detail: String,
 }
 
+/// A page of them.
 #[derive(Deserialize)]
-struct List {
-    policies: Vec<Named>,
+struct List<T> {
+    policies: Vec<T>,
+    next: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -172,11 +174,26 @@ impl Client {
         Err(self.refusal(&reply).into())
     }
 
+    /// All policies in short, page by page.
+    pub async fn policies<T: DeserializeOwned>(&self) -> anyhow::Result<Vec<T>> {
+        let mut all = Vec::new();
+        let mut part = Vec::new();
+        loop {
+            let reply = self.get_part(&["api", "v1", "policies"], &part).await?;
+            let List { policies, next } = self.parse(&self.accept(reply)?)?;
+            all.extend(policies);
+            match next {
+                Some(next) => part = vec![("after", next)],
+                None => return Ok(all),
+            }
+        }
+    }
+
     /// That there is no policy `name`, and which there are.
     pub async fn unknown(&self, name: &str) -> anyhow::Error {
-        match self.read_json::<List>(&["api", "v1", "policies"]).await {
+        match self.policies::<Named>().await {
             Err(error) => error,
-            Ok(List { policies }) => {
+            Ok(policies) => {
                 let names: Vec<String> = policies.into_iter().map(|policy| policy.name).collect();
                 anyhow!("the daemon has no policy {name:?}, it has: {}", names.join(", "))
             }

@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::table;
 use crate::report::{self, Report};
 use crate::simulation::peers::Peer;
 
@@ -81,7 +82,7 @@ pub(super) fn deliver(report: &Report, output: Output, file: Option<&Path>) -> a
     }
     // Whoever reads may stop reading.
     let _ = match output {
-        Output::Text => write!(io::stdout(), "{}", report::text(report)),
+        Output::Text => write!(io::stdout(), "{}", report::text(report, table::width())),
         Output::Json => writeln!(io::stdout(), "{:#}", report::json(report)),
         Output::Markdown => write!(io::stdout(), "{}", report::markdown(report)),
     };

@@ -1,7 +1,7 @@
 //! `setpoint demo`: the unmodified daemon against the embedded world, 15 times as fast as life.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use aws_credential_types::Credentials;
 use tokio::sync::{mpsc, watch};
 
 use super::view;
-use crate::api::{BindError, Server, Settings, View};
+use crate::api::{Role, Server, Settings, Token, View};
 use crate::clock::Clock;
 use crate::config::{self, Config, Findings};
 use crate::daemon::{Command, Daemon};
@@ -23,6 +23,9 @@ const CONFIGURATION: &str = include_str!("../../config/demo.toml");
 
 /// How much faster than the wall clock the demo's clock runs.
 const SPEED: f64 = 15.0;
+
+/// Whoever has it may order about a world that is not real.
+const TOKEN: &str = "nobody-is-hurt-in-the-demo-world";
 
 /// Between two frames of the live view, on the wall clock.
 const FRAME: Duration = Duration::from_millis(500);
@@ -40,9 +43,9 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let start = jiff::Timestamp::now();
     let clock = Clock::accelerated(start, SPEED);
     let world = WorldServer::start(World::ticket_sale(options.seed, start), clock).await?;
-    let journal = tempfile::Builder::new().prefix("setpoint-demo-").tempdir()?;
-    let config = configure(&world, journal.path())?;
-    let server = listen(options.port).await?;
+    let folder = tempfile::Builder::new().prefix("setpoint-demo-").tempdir()?;
+    let config = configure(&world, folder.path())?;
+    let server = listen(options.port, folder.path()).await?;
     let address = server.address()?;
     let board = Board::new(Snapshot::new("the demo".into(), clock.now()));
     let credentials = Credentials::from_keys("demo", "demo", None);
@@ -56,6 +59,9 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 
     println!("A ticket sale, {SPEED} times as fast as life: 90 seconds here are 22 minutes there.");
     println!("Status page: http://{address}/");
+    println!("Orders: on the page with the token {TOKEN}, or by a command such as");
+    let socket = socket(folder.path());
+    println!("  setpoint pause tickets --for 10m --reason 'a try' --socket {}", socket.display());
     println!();
     let mut show = Show::new();
     tokio::select! {
@@ -87,11 +93,20 @@ fn configure(world: &WorldServer, journal: &Path) -> Result<Config, Findings> {
     config::parse("demo.toml", CONFIGURATION, environment.map(|(name, value)| (name.to_owned(), value)))
 }
 
-async fn listen(port: u16) -> Result<Server, BindError> {
-    match Server::bind(&Settings::loopback(port)).await {
+/// Anybody may read, and whoever sees what is printed may give orders.
+async fn listen(port: u16, folder: &Path) -> anyhow::Result<Server> {
+    let file = folder.join("token");
+    std::fs::write(&file, TOKEN)?;
+    let token = Token { name: "the demo".into(), role: Role::Operator, file };
+    let at = |port| Settings { socket: Some(socket(folder)), tokens: vec![token.clone()], ..Settings::loopback(port) };
+    match Server::bind(&at(port)).await {
         Ok(server) => Ok(server),
-        Err(_) => Server::bind(&Settings::loopback(0)).await,
+        Err(_) => Ok(Server::bind(&at(0)).await?),
     }
+}
+
+fn socket(folder: &Path) -> PathBuf {
+    folder.join("setpoint.sock")
 }
 
 async fn watch_the_sale(world: &WorldServer, board: &Board, clock: Clock, show: &mut Show) {

@@ -50,6 +50,7 @@ pub(super) struct Policy {
     recommended: Option<u32>,
     metrics: Vec<Metric>,
     because: Option<String>,
+    standing: Vec<String>,
     conditions: Vec<Condition>,
     troubles: Vec<Trouble>,
 }
@@ -76,13 +77,13 @@ struct Trouble {
 pub(super) async fn run(connection: &Connection, json: bool) -> anyhow::Result<ExitCode> {
     let client = Client::new(connection)?;
     let daemon: Value = client.read_json(&["api", "v1", "status"]).await?;
-    let list: Value = client.read_json(&["api", "v1", "policies"]).await?;
     if json {
-        say(&format!("{:#}", json!({ "daemon": daemon, "policies": list["policies"] })));
+        let policies: Vec<Value> = client.policies().await?;
+        say(&format!("{:#}", json!({ "daemon": daemon, "policies": policies })));
         return Ok(ExitCode::SUCCESS);
     }
     let daemon: Daemon = client.parse(&daemon.to_string())?;
-    let policies: Vec<Policy> = client.parse(&list["policies"].to_string())?;
+    let policies: Vec<Policy> = client.policies().await?;
     say(&format!("{}\n{}", head(&daemon), fleet(policies.iter(), table::width()).trim_end()));
     Ok(ExitCode::SUCCESS)
 }
@@ -120,6 +121,9 @@ fn row(policy: &Policy) -> Vec<Cell> {
     };
     let metrics: Vec<String> = policy.metrics.iter().map(|metric| format!("{} {}", metric.name, metric.says)).collect();
     let (state, style) = state(policy);
+    // What somebody has ordered comes first: a narrow terminal may cut off the rest.
+    let because = policy.because.as_deref().unwrap_or("not evaluated yet");
+    let why = policy.standing.iter().map(String::as_str).chain([because]).collect::<Vec<_>>().join("; ");
     vec![
         Cell::new(&policy.name, PLAIN),
         Cell::new(state, style),
@@ -128,7 +132,7 @@ fn row(policy: &Policy) -> Vec<Cell> {
         Cell::new(number(policy.recommended), PLAIN),
         Cell::new(format!("{}-{}", policy.min, policy.max), PLAIN),
         Cell::new(metrics.join(", "), PLAIN),
-        Cell::new(policy.because.as_deref().unwrap_or("not evaluated yet"), PLAIN),
+        Cell::new(why, PLAIN),
     ]
 }
 

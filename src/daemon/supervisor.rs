@@ -180,9 +180,12 @@ impl Daemon {
     /// Puts an order into effect: every lane that it concerns is woken.
     async fn obey(&mut self, order: Order) -> Result<Receipt, Refusal> {
         order.check()?;
-        let known = |name: &&Arc<str>| self.config.policies.iter().any(|policy| policy.name == **name);
-        if let Some(name) = order.policy().filter(|name| !known(name)) {
-            return Err(Refusal::UnknownPolicy(name.clone()));
+        if let Some(name) = order.policy() {
+            let known = self.config.policies.iter().find(|policy| policy.name == *name);
+            let policy = known.ok_or_else(|| Refusal::UnknownPolicy(name.clone()))?;
+            if let Order::Override { bounds, .. } = &order {
+                bounds.fits(policy)?;
+            }
         }
         let (what, policy, author) = (order.label(), order.policy().map_or("*", |name| &**name), order.author());
         let (by, reason) = (&author.by, &author.reason);

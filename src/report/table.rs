@@ -1,6 +1,10 @@
 //! A table as text for a terminal and as markdown. It knows nothing of what is in it.
 
 use std::fmt::{self, Write};
+use std::ops::Range;
+
+/// Between two columns.
+const GAP: &str = "  ";
 
 /// Rows under named columns. The first cell of a row names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,11 +16,15 @@ pub struct Table {
 }
 
 impl Table {
-    /// Names at the left, figures at the right of their columns.
-    pub fn text(&self) -> String {
+    /// Names at the left, figures at the right of their columns. Where `width` characters do not suffice, what is left over
+    /// stands below, with the names once more.
+    pub fn text(&self, width: Option<usize>) -> String {
         let mut text = String::new();
-        // Writing to a string can't fail.
-        let _ = self.write_text(&mut text);
+        for columns in self.folded(width.unwrap_or(usize::MAX)) {
+            let separator = if text.is_empty() { "" } else { "\n" };
+            // Writing to a string can't fail.
+            let _ = text.write_str(separator).and_then(|()| self.write_text(&mut text, columns));
+        }
         text
     }
 
@@ -27,15 +35,26 @@ impl Table {
         lines.flat_map(|cells| ["| ".to_owned(), escaped(&cells).join(" | "), " |\n".to_owned()]).collect()
     }
 
-    fn write_text(&self, text: &mut String) -> fmt::Result {
-        let widths: Vec<usize> = (0..self.columns.len()).map(|column| self.width(column)).collect();
+    /// The columns after the first, by what fits beside it; at least one at a time.
+    fn folded(&self, width: usize) -> Vec<Range<usize>> {
+        let (mut parts, mut begin, mut taken) = (Vec::new(), 1, self.width(0));
+        for column in 1..self.columns.len() {
+            let wide = GAP.len() + self.width(column);
+            if taken + wide > width && column > begin {
+                parts.push(begin..column);
+                (begin, taken) = (column, self.width(0));
+            }
+            taken += wide;
+        }
+        parts.push(begin..self.columns.len());
+        parts
+    }
+
+    fn write_text(&self, text: &mut String, columns: Range<usize>) -> fmt::Result {
         for row in std::iter::once(&self.columns).chain(&self.rows) {
-            let mut line = String::new();
-            for (index, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                match index {
-                    0 => write!(line, "{cell:<width$}")?,
-                    _ => write!(line, "  {cell:>width$}")?,
-                }
+            let mut line = format!("{:<1$}", row[0], self.width(0));
+            for column in columns.clone() {
+                write!(line, "{GAP}{:>1$}", row[column], self.width(column))?;
             }
             writeln!(text, "{}", line.trim_end())?;
         }
@@ -66,7 +85,10 @@ mod tests {
 
     #[test]
     fn figures_are_aligned_at_the_right() {
-        assert_eq!(table().text(), "policy  cost     µ\nweb     1.45     7\na|b       10  12.5\n");
+        assert_eq!(table().text(None), "policy  cost     µ\nweb     1.45     7\na|b       10  12.5\n");
+        assert_eq!(table().text(Some(18)), table().text(None));
+        let folded = "policy  cost\nweb     1.45\na|b       10\n\npolicy     µ\nweb        7\na|b     12.5\n";
+        assert_eq!((table().text(Some(17)), table().text(Some(1))), (folded.into(), folded.into()));
     }
 
     #[test]

@@ -4,11 +4,11 @@ use std::fmt::{self, Display, Write};
 
 use super::{CAVEATS, Report};
 
-/// What was done, the table, and what belongs to it.
-pub fn text(report: &Report) -> String {
+/// What was done, the table within `width` characters, and what belongs to it.
+pub fn text(report: &Report, width: Option<usize>) -> String {
     let mut text = String::new();
     // Writing to a string can't fail.
-    let _ = write(&mut text, report);
+    let _ = write(&mut text, report, width);
     text
 }
 
@@ -17,7 +17,7 @@ pub fn markdown(report: &Report) -> String {
     format!("{}\n- {}\n", report.table().markdown(), CAVEATS.join("\n- "))
 }
 
-fn write(text: &mut String, report: &Report) -> fmt::Result {
+fn write(text: &mut String, report: &Report, width: Option<usize>) -> fmt::Result {
     writeln!(text, "{}\n", report.title)?;
     sentences(text, &report.notes)?;
     match &report.runs[..] {
@@ -31,7 +31,7 @@ fn write(text: &mut String, report: &Report) -> fmt::Result {
             }
         }
     }
-    write!(text, "\n{}\n", report.table().text())?;
+    write!(text, "\n{}\n", report.table().text(width))?;
     sentences(text, &CAVEATS)
 }
 

@@ -48,6 +48,17 @@ export async function post(path, body) {
   return (await send(path, options)).json();
 }
 
+/** All policies in short, page by page. */
+export async function getPolicies() {
+  const all = [];
+  for (let next = null, part = ''; ; part = `?after=${encodeURIComponent(next)}`) {
+    const page = await get(`/api/v1/policies${part}`);
+    all.push(...page.policies);
+    next = page.next;
+    if (next === null) return all;
+  }
+}
+
 export const path = (name, rest = '') => `/api/v1/policies/${encodeURIComponent(name)}${rest}`;
 
 /**

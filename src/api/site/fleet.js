@@ -118,15 +118,13 @@ function action({ last_action: last }) {
   ];
 }
 
-function row(policy) {
+/** What a row shows beside the policy's name. */
+function cells(policy) {
   const cell = (label, kind, ...children) => el('td', { role: 'cell', 'data-label': label, class: kind }, ...children);
   const held = holds(policy);
   const number = (label, value) =>
     cell(label, 'number', value === null ? el('span', { class: 'muted' }, '?') : String(value));
-  const link = el('a', { href: `#/policies/${encodeURIComponent(policy.name)}` }, policy.name);
-  const group = policy.asg === policy.name ? null : el('span', { class: 'muted asg' }, policy.asg);
   return [
-    el('th', { role: 'rowheader', scope: 'row', class: 'name' }, link, group),
     cell('State', 'state', badge(policy)),
     cell('Measured', 'measured', policy.metrics.map(reading)),
     number('Desired', policy.desired),
@@ -196,13 +194,19 @@ export class Fleet {
   #show(policy) {
     let shown = this.#rows.get(policy.name);
     if (!shown) {
-      shown = el('tr', { role: 'row', 'data-policy': policy.name });
+      const link = el('a', { href: `#/policies/${encodeURIComponent(policy.name)}` }, policy.name);
+      const head = el('th', { role: 'rowheader', scope: 'row', class: 'name' }, link);
+      shown = el('tr', { role: 'row', 'data-policy': policy.name }, head);
       this.#rows.set(policy.name, shown);
     }
-    const held = shown.contains(document.activeElement);
-    shown.replaceChildren(...row(policy));
+    // The link stays: one that is replaced between a press and its release is never followed, and loses the focus.
+    const [head, ...old] = shown.children;
+    const [link, group] = head.children;
+    group?.remove();
+    if (policy.asg !== policy.name) link.after(el('span', { class: 'muted asg' }, policy.asg));
+    old.forEach((cell) => cell.remove());
+    shown.append(...cells(policy));
     shown.className = state(policy)[2];
-    if (held) shown.querySelector('a').focus({ preventScroll: true });
   }
 
   #drop(name) {

@@ -1,6 +1,6 @@
 // The page: what is known, which view shows it, and whether it is still true.
 
-import { get, setToken, Stream, token } from './api.js';
+import { get, getPolicies, setToken, Stream, token } from './api.js';
 import { Fleet, rank } from './fleet.js';
 import { askForToken } from './orders.js';
 import { PolicyView } from './policy.js';
@@ -133,7 +133,7 @@ async function look() {
 }
 
 async function compare() {
-  const list = (await get('/api/v1/policies')).policies;
+  const list = await getPolicies();
   const names = new Set(list.map((policy) => policy.name));
   [...policies.keys()].filter((name) => !names.has(name)).forEach(forget);
   list.filter((policy) => !policies.has(policy.name)).forEach((policy) => take(policy, ''));
