@@ -13,19 +13,18 @@ use setpoint::clock::Clock;
 use setpoint::policy::Capacity;
 use setpoint::simulation::{GroupSettings, Workload, World, WorldServer};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::command::{self, Command as Shown};
 use super::configuration;
 use super::page::{self, Page, Place};
-use super::support::{Prometheus, http};
+use super::support::Prometheus;
 
 /// The daemon as the docs start it.
 const RUN: [&str; 3] = ["run", "--config", "setpoint.toml"];
 
 /// The longest wait for anything on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 const FORTNIGHT: i64 = 14 * 24 * 3600;
 
@@ -90,7 +89,7 @@ fn asks(words: &[String]) -> bool {
     takes_a_socket && !words.iter().any(|word| matches!(word.as_str(), "--state" | "--url" | "--socket"))
 }
 
-fn setpoint() -> Command {
+pub fn setpoint() -> Command {
     Command::new(env!("CARGO_BIN_EXE_setpoint"))
 }
 
@@ -194,30 +193,9 @@ async fn succeeds(desk: &Desk, command: &Shown) {
 }
 
 /// Ends by itself, and well.
-async fn end(process: &mut Child, signal: &str) {
+pub async fn end(process: &mut Child, signal: &str) {
     let pid = process.id().expect("a running process").to_string();
     assert!(Command::new("kill").args(["-s", signal, &pid]).status().await.expect("kill").success());
     let status = tokio::time::timeout(PATIENCE, process.wait()).await.expect("an end").expect("a status");
     assert!(status.success(), "{status}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_demo_shows_its_page() {
-    let pages = page::all();
-    let commands = pages.iter().flat_map(|page| &page.blocks).flat_map(command::commands);
-    let mut calls = commands.flat_map(|command| command.of_setpoint());
-    let demo = calls.find(|arguments| arguments.first().is_some_and(|name| name == "demo")).expect("a demo");
-    let mut process = setpoint().args(demo).stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("the binary");
-    let mut lines = BufReader::new(process.stdout.take().expect("its output")).lines();
-    let page = async {
-        while let Some(line) = lines.next_line().await.expect("text") {
-            if let Some(url) = line.strip_prefix("Status page: http://") {
-                return url.trim_end_matches('/').parse().expect("an address");
-            }
-        }
-        panic!("no page is named");
-    };
-    let page = tokio::time::timeout(PATIENCE, page).await.expect("a page");
-    assert_eq!(http::get(page, "/").expect("an answer").0, 200);
-    end(&mut process, "INT").await;
 }

@@ -3,6 +3,7 @@
 
 mod command;
 mod configuration;
+mod demo;
 mod desk;
 mod links;
 mod page;
