@@ -1,5 +1,5 @@
 //! How long it takes until Setpoint is itself again, once it was killed and once its state is lost as well. Figures are printed;
-//! what is held is that the fleet stays as it is meanwhile. `SETPOINT_RECOVERY=1` takes the demo's own windows, a quarter of an
+//! what is held is that the fleet stays as it is meanwhile. `SETPOINT_RECOVERY=1` takes the demo's own windows, half an
 //! hour in all, and is where the figures in docs/operations.md come from.
 
 mod process;
@@ -44,7 +44,7 @@ impl Trial {
             min: Capacity::new(2),
             max: Capacity::new(16),
             desired: Capacity::new(12),
-            boot: Duration::from_secs(60),
+            boot: Duration::from_mins(1),
         };
         let world = World::new(1, Timestamp::now() - Duration::from_mins(10)).with_fleet(settings, load(9));
         let world = WorldServer::start(world, Clock::WALL).await.expect("loopback");

@@ -47,10 +47,12 @@ pub struct Page {
 
 /// Every page that is written for a reader. The changelog is none of them: it may name what is gone.
 pub fn all() -> Vec<Page> {
-    let docs = fs::read_dir(Path::new(ROOT).join("docs")).expect("the docs").map(|entry| entry.expect("an entry"));
-    let docs = docs.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| name.ends_with(".md"));
+    let docs =
+        fs::read_dir(Path::new(ROOT).join("docs")).expect("the docs").map(|entry| entry.expect("an entry").path());
+    let docs = docs.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let docs = docs.map(|path| path.strip_prefix(ROOT).expect("below the root").to_str().expect("UTF-8").to_owned());
     let others = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "config/terraform/README.md"].map(String::from);
-    let mut paths: Vec<String> = docs.map(|name| format!("docs/{name}")).chain(others).collect();
+    let mut paths: Vec<String> = docs.chain(others).collect();
     paths.sort();
     paths.into_iter().map(read).collect()
 }
@@ -76,11 +78,14 @@ fn read(path: String) -> Page {
                 page.links.push((place(), dest_url.into_string()));
             }
             Event::Text(text) => {
-                let open = block.as_mut().map(|block| &mut block.text).or(heading.as_mut());
-                open.into_iter().for_each(|open| open.push_str(&text));
+                if let Some(open) = block.as_mut().map(|block| &mut block.text).or(heading.as_mut()) {
+                    open.push_str(&text);
+                }
             }
             Event::Code(code) => {
-                heading.iter_mut().for_each(|heading| heading.push_str(&code));
+                if let Some(heading) = &mut heading {
+                    heading.push_str(&code);
+                }
                 page.codes.push((place(), code.into_string()));
             }
             _ => {}
