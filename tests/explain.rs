@@ -53,7 +53,7 @@ async fn open() -> String {
     rules.metrics.push(metric("p99", MetricKind::Latency, 0.5));
     let fresh = Policy { name: "fresh".into(), ..policy() };
     let mut snapshot = Snapshot::new("setpoint.toml".into(), moment());
-    for status in [evaluated(&rules), PolicyStatus::new(&fresh)] {
+    for status in vec![evaluated(&rules), PolicyStatus::new(&fresh)] {
         snapshot.policies.insert(status.name.clone(), Arc::new(status));
     }
     let server = Server::bind(&Settings::loopback(0)).await.expect("loopback");
