@@ -5,6 +5,8 @@
 mod checker;
 mod drawn;
 mod fixture;
+#[path = "faults/disk.rs"]
+mod disk;
 #[path = "faults/proxy.rs"]
 mod proxy;
 #[path = "faults/spoiled.rs"]

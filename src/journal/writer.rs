@@ -290,7 +290,9 @@ impl Writer {
                 Ok(None) => return self.close(),
                 Err(_) => None,
             };
-            self.ready().await;
+            if !requests.is_empty() {
+                self.ready().await;
+            }
             self.recover();
             if !requests.is_empty() {
                 self.write(requests);

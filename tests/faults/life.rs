@@ -59,35 +59,50 @@ pub fn live(seed: u64, hours: u32) -> Life {
 
 impl Living {
     async fn meddle(&mut self) {
-        for (fault, left) in std::mem::take(&mut self.wrong) {
-            if left > 0 {
-                self.wrong.push((fault, left - 1));
+        let mut wrong = std::mem::take(&mut self.wrong);
+        while let Some((fault, left)) = wrong.pop() {
+            if left > 0 || fault.restarts() && self.is_unforeseen(&wrong) {
+                self.wrong.push((fault, left.saturating_sub(1)));
             } else {
-                self.switch(fault, false);
+                self.switch(fault, false, &wrong).await;
             }
         }
+        let blocked = self.is_unforeseen(&[]);
         match self.rng.below(60) {
             0..8 if self.wrong.len() < 3 => {
                 let fault = self.rng.pick(FAULTS);
                 let long = if self.rng.chance(0.1) { 60 } else { 8 };
-                if self.wrong.iter().all(|(other, _)| other.name != fault.name) {
+                let new = self.wrong.iter().all(|(other, _)| other.name != fault.name);
+                if new && !(fault.restarts() && blocked) {
                     self.wrong.push((fault, 1 + self.rng.below(long)));
                     self.misled |= fault.meanwhile == Meanwhile::Misled;
-                    self.switch(fault, true);
+                    self.switch(fault, true, &[]).await;
                 }
             }
             8..11 => {
                 let (name, rate) = (self.rng.pick(&GROUPS), self.rng.between(50.0, 2000.0));
                 self.set_rate(name, rate);
             }
-            11 => self.reload().await,
+            11 if !blocked => self.reload().await,
             _ => {}
         }
     }
 
-    fn switch(&self, fault: Fault, on: bool) {
-        let faults: Vec<Fault> = self.wrong.iter().map(|(fault, _)| *fault).collect();
-        course::switch(&self.trial, &faults, &fault, on, &GROUPS, "");
+    /// Whether something is wrong, here or among those `left`, under which the end of the first look at the groups would
+    /// not be foreseen: new lanes begin with one.
+    fn is_unforeseen(&self, left: &[(Fault, u32)]) -> bool {
+        let unforeseen = |fault: &Fault| matches!(fault.switch, Switch::AutoScaling(_) | Switch::Clock(_));
+        self.wrong.iter().chain(left).any(|(fault, _)| unforeseen(fault))
+    }
+
+    /// Switches a fault, beside which all those `left` are on as well.
+    async fn switch(&mut self, fault: Fault, on: bool, left: &[(Fault, u32)]) {
+        let faults: Vec<Fault> = self.wrong.iter().chain(left).map(|(fault, _)| *fault).collect();
+        let before = self.trial.since_start();
+        course::switch(&mut self.trial, &faults, &fault, on, &GROUPS, "").await;
+        if self.trial.since_start() != before {
+            self.at = self.trial.since_start() + BETWEEN;
+        }
     }
 
     fn set_rate(&self, name: &str, rate: f64) {
@@ -98,12 +113,8 @@ impl Living {
         });
     }
 
-    /// Puts changed policies in force, or tries what is not valid. New lanes begin with a look at what else scales their
-    /// groups, whose end would not be foreseen while Auto Scaling fails.
+    /// Puts changed policies in force, or tries what is not valid.
     async fn reload(&mut self) {
-        if self.wrong.iter().any(|(fault, _)| matches!(fault.switch, Switch::AutoScaling(_) | Switch::Clock(_))) {
-            return;
-        }
         let rng = &mut self.rng;
         let known: Vec<&str> = GROUPS.into_iter().filter(|_| rng.chance(0.9)).collect();
         let mut text = course::configuration(&known);
@@ -124,8 +135,11 @@ impl Living {
 
     /// Peace: everything is right again, and every fleet comes to fit its load.
     async fn rest(mut self) -> Life {
-        for (fault, _) in std::mem::take(&mut self.wrong) {
-            self.switch(fault, false);
+        let mut wrong = std::mem::take(&mut self.wrong);
+        // A start at which nothing else is wrong any more.
+        wrong.sort_by_key(|(fault, _)| !fault.restarts());
+        while let Some((fault, _)) = wrong.pop() {
+            self.switch(fault, false, &wrong).await;
         }
         for name in GROUPS {
             self.set_rate(name, course::rates(name).1);
@@ -137,8 +151,12 @@ impl Living {
         if !self.misled {
             broken.extend(course::truth(&self.trial));
         }
+        if !self.trial.journal_writes() {
+            broken.push("the journal has not recovered".into());
+        }
         let simulated = self.trial.since_start();
-        let steps = self.trial.stop().await;
+        let (steps, silent) = self.trial.end().await;
+        broken.extend(silent);
         broken.extend(trial::check(&steps));
         broken.extend(course::after(&steps, over));
         Life { broken, simulated, steps }

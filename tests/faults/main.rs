@@ -3,6 +3,7 @@
 #[path = "../lifetimes/checker.rs"]
 mod checker;
 mod course;
+mod disk;
 #[path = "../drawn/mod.rs"]
 mod drawn;
 mod isolation;
