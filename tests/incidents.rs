@@ -3,10 +3,10 @@
 #[path = "lifetimes/checker.rs"]
 #[allow(dead_code, reason = "each test crate uses its own part")]
 mod checker;
-mod drawn;
-mod fixture;
 #[path = "faults/disk.rs"]
 mod disk;
+mod drawn;
+mod fixture;
 #[path = "faults/proxy.rs"]
 mod proxy;
 #[path = "faults/spoiled.rs"]

@@ -130,8 +130,7 @@ impl Journal {
 
     /// The same on a disk that a trial makes, and in the trial's time: without a thread of its own.
     pub fn start_on(disk: Arc<dyn Disk>, clock: Clock) -> (Self, Openings) {
-        let (journal, openings, writer, messages) =
-            Self::with(&Settings::default(), Path::new(""), Some(disk), clock);
+        let (journal, openings, writer, messages) = Self::with(&Settings::default(), Path::new(""), Some(disk), clock);
         tokio::spawn(writer.run(messages));
         (journal, openings)
     }
@@ -453,7 +452,11 @@ impl Writer {
 }
 
 /// Everything that waits with `first`, up to a wish to close.
-fn gather(first: Message, messages: &mut mpsc::Receiver<Message>, requests: &mut Vec<Request>) -> Option<oneshot::Sender<()>> {
+fn gather(
+    first: Message,
+    messages: &mut mpsc::Receiver<Message>,
+    requests: &mut Vec<Request>,
+) -> Option<oneshot::Sender<()>> {
     let mut next = Some(first);
     while let Some(message) = next {
         match message {

@@ -268,7 +268,8 @@ fn during(faults: &[Fault], steps: &[Step]) -> Vec<String> {
                 Meanwhile::Blind => change.is_none() && !step.sees(),
                 Meanwhile::NeverLowers => change.is_none_or(|(from, to)| to > from),
                 Meanwhile::Unrecorded => {
-                    let told = step.at < ON + after * LATER + INTERVAL + BEFORE || step.evaluation.observation.unrecorded;
+                    let told =
+                        step.at < ON + after * LATER + INTERVAL + BEFORE || step.evaluation.observation.unrecorded;
                     told && change.is_none_or(|(from, to)| to > from)
                 }
                 Meanwhile::Follows => faults.len() > 1 || step.sees(),

@@ -1,4 +1,5 @@
-//! A life of the whole daemon from one seed: faults, reloads and rates in a random order, then peace.
+//! A life of the whole daemon from one seed: faults, those of its journal's disk among them, restarts, reloads of policies
+//! with every guard, and rates, in a random order; then peace.
 
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ struct Living {
 /// A life of about `hours` of trouble.
 pub fn live(seed: u64, hours: u32) -> Life {
     trial::runtime().block_on(async {
-        let trial = Trial::start(course::world(seed, &GROUPS), &course::configuration(&GROUPS)).await;
+        let trial = Trial::start(course::world(seed, &GROUPS), &priced(&GROUPS)).await;
         let mut living = Living { rng: Rng::new(seed), trial, at: BETWEEN, wrong: Vec::new(), misled: false };
         for _ in 0..hours * 120 {
             living.trial.until(living.at).await;
@@ -55,6 +56,55 @@ pub fn live(seed: u64, hours: u32) -> Life {
         }
         living.rest().await
     })
+}
+
+/// Policies that know what an instance costs: what was spent is only known as long as that is.
+fn priced(names: &[&str]) -> String {
+    course::configuration(names).replace("boot_time", "instance_price = 0.1\nboot_time")
+}
+
+/// The same, with each of the guards or without it.
+fn guarded(rng: &mut Rng, names: &[&str]) -> String {
+    let daemon = priced(&[]);
+    let policy = |name: &&str| {
+        let policy = priced(&[name])[daemon.len()..].to_owned();
+        policy.replace("boot_time", &(limits(rng) + "boot_time")) + &signals(rng, name)
+    };
+    daemon.clone() + &names.iter().map(policy).collect::<String>()
+}
+
+fn limits(rng: &mut Rng) -> String {
+    let mut limits = String::new();
+    if rng.chance(0.5) {
+        limits += &format!("max_drop = {{ ratio = {:.2}, per = \"{}m\" }}\n", rng.between(0.2, 0.8), 1 + rng.below(10));
+    }
+    if rng.chance(0.5) {
+        limits += &format!("max_spend_per_hour = {:.2}\n", rng.between(0.5, 2.0));
+    }
+    if rng.chance(0.5) {
+        limits += &format!("max_spend_per_day = {:.2}\n", rng.between(6.0, 40.0));
+    }
+    limits
+}
+
+/// A signal that bars scale-in, and a latency with its brake.
+fn signals(rng: &mut Rng, name: &str) -> String {
+    let mut signals = String::new();
+    if rng.chance(0.5) {
+        signals += &format!(
+            "[[policy.hold_scale_in_while]]\nname = \"busy\"\nabove = {:.0}\n\
+             query = 'sum(http_requests_per_second{{asg=\"{name}\"}})'\n",
+            rng.between(50.0, 2000.0)
+        );
+    }
+    if rng.chance(0.5) {
+        signals += &format!(
+            "[[policy.metric]]\nname = \"latency\"\nkind = \"latency\"\ntarget = \"{}ms\"\nquery = 'histogram_quantile(0.5, \
+             sum by (le) (rate(http_request_duration_seconds_bucket{{asg=\"{name}\"}}[1m])))'\n",
+            10 + rng.below(90)
+        );
+    }
+    signals
 }
 
 impl Living {
@@ -117,10 +167,15 @@ impl Living {
     async fn reload(&mut self) {
         let rng = &mut self.rng;
         let known: Vec<&str> = GROUPS.into_iter().filter(|_| rng.chance(0.9)).collect();
-        let mut text = course::configuration(&known);
+        let mut text = guarded(rng, &known);
         let minutes = format!("in = \"{}m\"", 1 + rng.below(5));
         let mode = format!("\"{}\"", rng.pick(&["active", "scale-out-only", "observe", "paused"]));
-        text = text.replace("in = \"2m\"", &minutes).replacen("\"active\"", &mode, 1);
+        let brake = rng.pick(&["brake = \"off\"", "brake = { factor = 1.5 }", "brake = { factor = 2.0 }"]);
+        text = text.replace("in = \"2m\"", &minutes).replace("max = 50", &format!("max = 50\n{brake}")).replacen(
+            "\"active\"",
+            &mode,
+            1,
+        );
         if rng.chance(0.2) {
             assert!(self.trial.reload(&(text + "mni = 3\n")).await.is_err(), "a key that is not known");
         } else {
@@ -144,7 +199,7 @@ impl Living {
         for name in GROUPS {
             self.set_rate(name, course::rates(name).1);
         }
-        self.put(&course::configuration(&GROUPS)).await;
+        self.put(&priced(&GROUPS)).await;
         let over = self.trial.since_start();
         let unhappy = course::converge(&self.trial, over).await;
         let mut broken: Vec<String> = unhappy.into_iter().collect();

@@ -46,7 +46,9 @@ pub enum Switch {
     /// Of the disk that the journal is on.
     Disk(Ill),
     /// The daemon is killed and started again, on an empty disk or on its journal.
-    Kill { empty: bool },
+    Kill {
+        empty: bool,
+    },
 }
 
 use Switch::{AutoScaling, Clock, Disk, Kill, Prometheus};
@@ -68,6 +70,10 @@ impl Fault {
             Clock(_) => "the clock",
             Disk(_) | Kill { .. } => "the disk",
         }
+    }
+
+    pub fn is_called(&self, part: &str) -> bool {
+        self.name.contains(part) || self.face().contains(part)
     }
 
     /// The daemon is started again when it begins or ends.

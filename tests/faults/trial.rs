@@ -305,9 +305,7 @@ fn unrecorded(steps: &[Step], recalled: &Recalled, wiped: Option<Duration>) -> V
         wiped || old || step.journal_failing || step.evaluation.observation.unrecorded
     };
     let silent = steps.iter().filter(|step| step.change().is_some() && !known(step) && !excused(step));
-    silent
-        .map(|step| format!("{} {:?} at {:?} is in no journal", step.policy.name, step.change(), step.at))
-        .collect()
+    silent.map(|step| format!("{} {:?} at {:?} is in no journal", step.policy.name, step.change(), step.at)).collect()
 }
 
 /// Writes down every evaluation as it is published.
