@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use setpoint::control::{Decision, Outcome};
+use setpoint::control::{Decision, Evaluation, Guard, Outcome, Reason};
 use setpoint::simulation::Workload;
 
 use crate::course::{self, GROUPS, INTERVAL};
@@ -14,6 +14,9 @@ use crate::trial::{self, Step, Trial};
 /// From a cycle to what happens before the next: longer than any turn takes.
 const BETWEEN: Duration = Duration::from_secs(20);
 
+/// How fast the policies of the course may grow.
+const QUICK: &str = "percent = 100, count = 4, per = \"1m\" }, in";
+
 /// What a life came to.
 pub struct Life {
     pub broken: Vec<String>,
@@ -21,12 +24,34 @@ pub struct Life {
     pub steps: Vec<Step>,
 }
 
+/// What was decided and done, and when; with how often the daemon had been started, and whether its journal failed.
+type Deed = (Duration, String, jiff::Timestamp, Decision, Outcome, (u32, bool));
+
+/// What only a life that meets it can be right about: restarts, and evaluations in which each guard has spoken.
+pub const MET: [&str; 6] = ["restarts", "journal fails", "brake", "spending", "collapse", "signal burns"];
+
 impl Life {
-    /// What was decided and done, and when.
-    pub fn deeds(&self) -> Vec<(Duration, String, jiff::Timestamp, Decision, Outcome)> {
+    /// How often each of [`MET`] was.
+    pub fn met(&self) -> [usize; 6] {
+        let said = |speaks: fn(&Reason) -> bool| {
+            let spoke = |step: &&Step| step.evaluation.reasons.iter().any(|stated| speaks(&stated.reason));
+            self.steps.iter().filter(spoke).count()
+        };
+        [
+            self.steps.last().map_or(0, |step| step.life as usize),
+            self.steps.iter().filter(|step| step.evaluation.observation.unrecorded).count(),
+            said(|reason| matches!(reason, Reason::ScaleOutNotHelping { .. })),
+            said(|reason| matches!(reason, Reason::SpendLimited { .. })),
+            said(|reason| matches!(reason, Reason::Vetoed { guard: Guard::DemandCollapsed { .. } })),
+            said(|reason| matches!(reason, Reason::Vetoed { guard: Guard::SignalBurning { .. } })),
+        ]
+    }
+
+    pub fn deeds(&self) -> Vec<Deed> {
         let deed = |step: &Step| {
-            let Step { at, policy, evaluation, outcome, .. } = step;
-            (*at, policy.name.to_string(), evaluation.at, evaluation.decision, *outcome)
+            let Step { at, policy, evaluation, outcome, life, journal_failing, .. } = step;
+            let Evaluation { at: now, decision, .. } = evaluation;
+            (*at, policy.name.to_string(), *now, *decision, *outcome, (*life, *journal_failing))
         };
         let mut deeds: Vec<_> = self.steps.iter().map(deed).collect();
         deeds.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
@@ -68,7 +93,9 @@ fn guarded(rng: &mut Rng, names: &[&str]) -> String {
     let daemon = priced(&[]);
     let policy = |name: &&str| {
         let policy = priced(&[name])[daemon.len()..].to_owned();
-        policy.replace("boot_time", &(limits(rng) + "boot_time")) + &signals(rng, name)
+        // A fleet that grows at its leisure shows whether that helps before it is as large as may be.
+        let steps = if rng.chance(0.5) { "count = 1, per = \"1m\" }, in" } else { QUICK };
+        policy.replace(QUICK, steps).replace("boot_time", &(limits(rng) + "boot_time")) + &signals(rng, name)
     };
     daemon.clone() + &names.iter().map(policy).collect::<String>()
 }

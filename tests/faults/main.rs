@@ -110,18 +110,29 @@ fn random_lives_of_the_whole_daemon_break_no_rule() {
     let results = all(&seeds, |seed| (*seed, life::live(u64::from(*seed), hours)));
     let simulated: Duration = results.iter().map(|(_, life)| life.simulated).sum();
     let cycles: usize = results.iter().map(|(_, life)| life.steps.len()).sum();
+    let met: Vec<_> = life::MET
+        .iter()
+        .zip(0..)
+        .map(|(what, n)| (what, results.iter().map(|(_, life)| life.met()[n]).sum::<usize>()))
+        .collect();
+    println!("{met:?}");
     let failed: Vec<_> = results.iter().filter(|(_, life)| !life.broken.is_empty()).collect();
     let (days, violations) = (simulated.as_secs_f64() / 86_400.0, failed.len());
     println!("| random lives | {lives} | {cycles} | {days:.1} d | {violations} | {:.0?} |", began.elapsed());
     let say = |(seed, life): &&(u32, life::Life)| format!("SETPOINT_DAEMON_SEED={seed}: {:.900}", life.broken[0]);
     assert!(failed.is_empty(), "{}", failed.iter().map(say).collect::<Vec<_>>().join("\n"));
+    // Chance owes every one of them to a life that is long enough.
+    assert!(hours * lives < 100 || met.iter().all(|(_, times)| *times > 0), "{met:?}");
 }
 
 #[test]
 fn the_same_seed_gives_the_same_life_again() {
-    let lives = all(&[7, 7], |seed| life::live(*seed, 1).deeds());
+    let lives = all(&[7, 7], |seed| life::live(*seed, 1));
+    let [restarts, unrecorded, ..] = lives[0].met();
+    assert!(restarts > 0 && unrecorded > 0, "the disk and the restarts are among it: {restarts} {unrecorded}");
+    let lives: Vec<_> = lives.iter().map(life::Life::deeds).collect();
     assert!(
-        lives[0].iter().any(|(.., decision, _)| *decision != setpoint::control::Decision::Hold),
+        lives[0].iter().any(|(_, _, _, decision, ..)| *decision != setpoint::control::Decision::Hold),
         "something happens"
     );
     let differs = lives[0].iter().zip(&lives[1]).find(|(a, b)| a != b);

@@ -349,7 +349,9 @@ pub fn check(steps: &[Step]) -> Vec<String> {
         // A restart is no event, as long as the journal is there.
         let goes_on = std::mem::replace(life, step.life) != step.life && step.remembered;
         if step.number == 1 {
-            if !goes_on {
+            if goes_on {
+                checker.resume(evaluation.at);
+            } else {
                 checker.restart();
             }
         } else if step.number != *number + 1 {
