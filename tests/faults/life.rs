@@ -24,8 +24,9 @@ pub struct Life {
     pub steps: Vec<Step>,
 }
 
-/// What was decided and done, and when; with how often the daemon had been started, and whether its journal failed.
-type Deed = (Duration, String, jiff::Timestamp, Decision, Outcome, (u32, bool));
+/// What was decided and done, and for when; how often the daemon had been started, and whether its journal failed. When it
+/// was published depends on how long the SDK of AWS rested before it tried again.
+type Deed = (u32, jiff::Timestamp, String, Decision, Outcome, bool);
 
 /// What only a life that meets it can be right about: restarts, and evaluations in which each guard has spoken.
 pub const MET: [&str; 6] = ["restarts", "journal fails", "brake", "spending", "collapse", "signal burns"];
@@ -49,12 +50,12 @@ impl Life {
 
     pub fn deeds(&self) -> Vec<Deed> {
         let deed = |step: &Step| {
-            let Step { at, policy, evaluation, outcome, life, journal_failing, .. } = step;
-            let Evaluation { at: now, decision, .. } = evaluation;
-            (*at, policy.name.to_string(), *now, *decision, *outcome, (*life, *journal_failing))
+            let Step { policy, evaluation, outcome, life, .. } = step;
+            let Evaluation { at, decision, observation, .. } = evaluation;
+            (*life, *at, policy.name.to_string(), *decision, *outcome, observation.unrecorded)
         };
         let mut deeds: Vec<_> = self.steps.iter().map(deed).collect();
-        deeds.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        deeds.sort_by(|a, b| (a.0, a.1, &a.2).cmp(&(b.0, b.1, &b.2)));
         deeds
     }
 }
