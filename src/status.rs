@@ -1,5 +1,6 @@
 //! The snapshot that `daemon` publishes and `api` reads. It holds no handle to anything that acts.
 
+mod counters;
 mod series;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::observation::{GroupStatus, Measurement, Tallies, Tally, elapsed, seco
 use crate::order::Standing;
 use crate::policy::{Capacity, HoldSignal, MetricKind, Mode, Policy, Threshold};
 
+pub use counters::Counters;
 pub use series::{Columns, Counts, Series};
 
 /// A lane that has finished no cycle for this many intervals is not ready.
@@ -175,23 +177,6 @@ pub struct Action {
     pub outcome: Outcome,
     /// What AWS said, if it refused.
     pub error: Option<String>,
-}
-
-/// Counts since a policy was started.
-#[derive(Clone, Debug, Default, Serialize, ToSchema)]
-pub struct Counters {
-    /// Evaluations.
-    pub evaluations: u64,
-    /// Evaluations that failed from a fault of our own.
-    pub failures: u64,
-    /// Attempts to change the desired capacity, by direction and outcome.
-    #[serde(skip)]
-    pub actions: BTreeMap<(&'static str, &'static str), u64>,
-    /// Measurements that were no value, by metric and kind.
-    #[serde(skip)]
-    pub invalid: BTreeMap<(Arc<str>, &'static str), u64>,
-    /// Group descriptions that failed.
-    pub describe_failures: u64,
 }
 
 impl PolicyStatus {

@@ -107,16 +107,6 @@ fn the_examples_pass() {
 }
 
 #[test]
-fn the_configuration_in_the_readme_passes() {
-    let readme = include_str!("../README.md");
-    let blocks: Vec<&str> = readme.split("```toml").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert!(!blocks.is_empty());
-    for block in blocks {
-        assert!(parse(block).is_ok(), "{block}: {:?}", parse(block).err());
-    }
-}
-
-#[test]
 fn the_reference_states_the_defaults() {
     let minimal = r#"
         [prometheus]

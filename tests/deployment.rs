@@ -10,22 +10,13 @@ use serde_json::Value;
 const SIDECAR: &str = include_str!("../config/kubernetes/sidecar.yaml");
 
 #[test]
-fn every_file_of_the_terraform_module_and_every_example_of_its_page_can_be_read() {
-    let mut files = 0;
-    for file in fs::read_dir(module()).expect("the module").flatten().map(|entry| entry.path()) {
-        let text = fs::read_to_string(&file).expect("a file");
-        if file.extension().is_some_and(|end| end == "tf") {
-            parse(&text, &file);
-            files += 1;
-        } else {
-            let examples: Vec<_> = text.split("```hcl\n").skip(1).collect();
-            assert_eq!(examples.len(), 3, "{}", file.display());
-            for example in examples {
-                parse(example.split("```").next().expect("its end"), &file);
-            }
-        }
+fn every_file_of_the_terraform_module_can_be_read() {
+    let files = fs::read_dir(module()).expect("the module").flatten().map(|entry| entry.path());
+    let files: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "tf")).collect();
+    for file in &files {
+        parse(&fs::read_to_string(file).expect("a file"), file);
     }
-    assert_eq!(files, 4);
+    assert_eq!(files.len(), 4);
 }
 
 #[test]

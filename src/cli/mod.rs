@@ -28,7 +28,7 @@ mod workload;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use self::client::Connection;
 use self::order::Order;
@@ -380,6 +380,11 @@ enum Output {
     Text,
     /// For programs.
     Json,
+}
+
+/// What the command line may say.
+pub fn definition() -> clap::Command {
+    Arguments::command()
 }
 
 /// Parses the command line and runs the command.

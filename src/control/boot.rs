@@ -162,4 +162,19 @@ mod tests {
         seen.extend([(10_000, 9, 7), (90_000, 9, 9)]);
         check(&seen, Some(60));
     }
+
+    #[test]
+    fn what_happened_while_nobody_looked_says_nothing() {
+        let mut boots = BootTimes::default();
+        let see = |boots: &mut BootTimes, second, desired, in_service| {
+            let [desired, in_service] = [desired, in_service].map(Capacity::new);
+            let group = GroupStatus { desired, in_service, ..GroupStatus::default() };
+            boots.see(&group, Timestamp::from_second(second).unwrap())
+        };
+        see(&mut boots, 0, 4, 4);
+        see(&mut boots, 15, 6, 4);
+        boots.look_away();
+        assert_eq!(see(&mut boots, 9000, 6, 6), Capacity::ZERO, "nobody saw them arrive");
+        assert_eq!(boots.typical(), None);
+    }
 }

@@ -49,10 +49,23 @@ pub struct Recommendation {
     pub ceiling: Option<f64>,
     /// Of `risk`: the share that is kept in hand beyond what is foretold, learned from what that was wrong by.
     pub margin: Option<f64>,
+    /// Of `pid`: what it is made of.
+    pub terms: Option<Terms>,
     /// Instances, before rounding.
     pub capacity: f64,
     /// Instances.
     pub rounded: Capacity,
+}
+
+/// What each part of a PID controller did to the capacity asked for: the logarithm of the factor. 0.1 is 10.5 % more.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Terms {
+    /// The proportional part.
+    pub p: f64,
+    /// The integral part.
+    pub i: f64,
+    /// The derivative part.
+    pub d: f64,
 }
 
 /// What was seen of one signal that may hold the scale-in.

@@ -149,12 +149,15 @@ fn signalled(f: &mut fmt::Formatter<'_>, reading: &SignalReading) -> fmt::Result
 }
 
 fn recommended(f: &mut fmt::Formatter<'_>, recommendation: &Recommendation) -> fmt::Result {
-    let Recommendation { metric, demand, capacity, rounded, ceiling, margin, .. } = recommendation;
+    let Recommendation { metric, demand, capacity, rounded, ceiling, margin, terms, .. } = recommendation;
     let demand = demand.map_or_else(|| "-".to_owned(), |demand| Number(demand).to_string());
     head(f, metric)?;
     writeln!(f, " {demand:>14} {:>14} {rounded:>12}", Number(*capacity).to_string())?;
     if let Some(ceiling) = ceiling {
         lines(f, 4, &format!("It is thought to meet its target up to a load of {:.0} %.", ceiling * 100.0))?;
+    }
+    if let Some(lead) = terms.map(|terms| 100.0 * terms.d.exp_m1()).filter(|lead| *lead >= 0.5) {
+        lines(f, 4, &format!("{lead:.0} % is added because demand rises."))?;
     }
     margin.map_or(Ok(()), |margin| {
         let sentence = format!("{:.0} % is kept beyond what is foretold, from what that was wrong by.", margin * 100.0);

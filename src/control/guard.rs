@@ -95,6 +95,28 @@ pub enum Guard {
     },
 }
 
+impl Guard {
+    /// Its name, as in JSON.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NotWarm { .. } => "not-warm",
+            Self::CapacityPending { .. } => "capacity-pending",
+            Self::JournalUnavailable => "journal-unavailable",
+            Self::Refreshing => "refreshing",
+            Self::TerminateSuspended => "terminate-suspended",
+            Self::LaunchSuspended => "launch-suspended",
+            Self::LaunchesFailing { .. } => "launches-failing",
+            Self::Unhealthy { .. } => "unhealthy",
+            Self::MetricAboveTarget { .. } => "metric-above-target",
+            Self::MetricNotValid { .. } => "metric-not-valid",
+            Self::CoverageLow { .. } => "coverage-low",
+            Self::DemandCollapsed { .. } => "demand-collapsed",
+            Self::SignalBurning { .. } => "signal-burning",
+            Self::SignalUnknown { .. } => "signal-unknown",
+        }
+    }
+}
+
 impl fmt::Display for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -23,7 +23,7 @@ mod state;
 mod step;
 mod window;
 
-pub use evaluation::{Decision, Evaluation, Recommendation, SignalReading, Stage, StageName, StatedReason};
+pub use evaluation::{Decision, Evaluation, Recommendation, SignalReading, Stage, StageName, StatedReason, Terms};
 pub use explanation::{Explanation, Subject};
 pub use guard::Guard;
 pub use reason::{Bound, Direction, Reason, SpendPeriod};

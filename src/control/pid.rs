@@ -8,6 +8,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::evaluation::Terms;
 use crate::observation::elapsed;
 use crate::policy::Capacity;
 
@@ -77,8 +78,15 @@ impl Limits {
     }
 }
 
-/// The capacity, in instances before rounding, that `demand` (finite, not negative) asks for.
-pub fn ask(law: Law, limits: Limits, memory: &mut PidMemory, demand: f64, group: Group, now: Timestamp) -> f64 {
+/// The capacity, in instances before rounding, that `demand` (finite, not negative) asks for, and what it is made of.
+pub fn ask(
+    law: Law,
+    limits: Limits,
+    memory: &mut PidMemory,
+    demand: f64,
+    group: Group,
+    now: Timestamp,
+) -> (f64, Terms) {
     let desired = group.desired;
     let x = log(demand);
     let filter = law.kd.max(SLOPE_FILTER);
@@ -87,7 +95,8 @@ pub fn ask(law: Law, limits: Limits, memory: &mut PidMemory, demand: f64, group:
     let anchor = before.as_ref().filter(|_| followed).map_or_else(|| log(desired.as_f64()), |last| last.u);
     let e = x - anchor;
     let change = before.as_ref().filter(|_| followed).map_or(0.0, |last| e - last.e);
-    let asked = anchor + law.kp * change + law.ki * e;
+    let mut terms = Terms { p: law.kp * change, i: law.ki * e, d: 0.0 };
+    let asked = anchor + terms.p + terms.i;
     // What is remembered stays within the limits, so that it can't wind up; what is asked for says what is needed.
     // Nor does it learn to want less of a demand that may be more: with a small gain that would take back, again and again,
     // the instance that warms.
@@ -98,8 +107,10 @@ pub fn ask(law: Law, limits: Limits, memory: &mut PidMemory, demand: f64, group:
     let e = if followed { e } else { x - u };
     memory.0 = Some(Last { since, at: now, desired, u, e, x, slope });
     let settled = elapsed(since, now).as_secs_f64() >= filter;
-    let lead = if settled { (law.kd * slope).clamp(0.0, MOST_LEAD.ln()) } else { 0.0 };
-    (asked + lead).exp()
+    if settled {
+        terms.d = (law.kd * slope).clamp(0.0, MOST_LEAD.ln());
+    }
+    ((asked + terms.d).exp(), terms)
 }
 
 impl Last {
@@ -126,6 +137,11 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits = Limits { min: Capacity::new(1), max: Capacity::new(1000) };
+
+    /// What is asked for, whatever it is made of.
+    fn ask(law: Law, limits: Limits, memory: &mut PidMemory, demand: f64, group: Group, now: Timestamp) -> f64 {
+        super::ask(law, limits, memory, demand, group, now).0
+    }
 
     /// A group of this size, all of it warm.
     fn settled(size: u32) -> Group {
@@ -211,5 +227,21 @@ mod tests {
         let limits = Limits { min: Capacity::ZERO, max: Capacity::new(10) };
         let asked = ask(law, limits, &mut PidMemory::default(), 0.0, settled(3), at(0));
         assert_eq!(Capacity::ceil(asked), Some(Capacity::ZERO));
+    }
+
+    #[test]
+    fn the_proportional_part_does_not_see_what_somebody_else_has_set() {
+        let law = Law { kp: 0.5, ki: 0.2, kd: 0.0 };
+        let mut memory = PidMemory::default();
+        ask(law, LIMITS, &mut memory, 10.0, settled(10), at(0));
+        let asked = ask(law, LIMITS, &mut memory, 10.0, settled(40), at(15));
+        assert!(
+            (asked.ln() - (40f64.ln() + 0.2 * 0.25f64.ln())).abs() < 1e-9,
+            "the integral alone draws back: {asked}"
+        );
+        let Last { x, u, .. } = memory.0.clone().unwrap();
+        let (asked, Terms { p, i, .. }) = super::ask(law, LIMITS, &mut memory, 10.0, settled(40), at(30));
+        assert!(p.abs() < 1e-9, "demand has not changed: {p}");
+        assert!((i - 0.2 * (x - u)).abs() < 1e-9 && (asked.ln() - (u + p + i)).abs() < 1e-9, "the parts are the whole");
     }
 }

@@ -253,6 +253,36 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// A bounded word for what kept a change from being made as the metrics asked for it, where this tells of such.
+    pub fn held_back_by(&self) -> Option<&'static str> {
+        match self {
+            Self::Stabilized { .. } => Some("stabilization"),
+            Self::StepLimited { .. } => Some("step-limit"),
+            Self::LoweredToMax { .. } => Some("max"),
+            Self::CoolingDown { .. } => Some("cooldown"),
+            Self::ScaleOutNotHelping { .. } => Some("not-helping"),
+            Self::SpendLimited { .. } => Some("max-spend"),
+            Self::Vetoed { guard } => Some(guard.label()),
+            Self::Observing { .. } => Some("observe"),
+            Self::Paused { .. } => Some("paused"),
+            Self::ScaleOutOnly { .. } => Some("scale-out-only"),
+            Self::Contested { .. } => Some("contested"),
+            Self::GroupUnknown
+            | Self::MetricInvalid { .. }
+            | Self::MetricNegative { .. }
+            | Self::NothingServes { .. }
+            | Self::NoValidMetric
+            | Self::Recommended { .. }
+            | Self::Saturated { .. }
+            | Self::FellBack { .. }
+            | Self::WithinTolerance { .. }
+            | Self::WithinNoise { .. }
+            | Self::RaisedToMin { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

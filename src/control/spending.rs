@@ -196,4 +196,16 @@ mod tests {
             spending.set_back(Duration::from_hours(24 * 365 * 9000));
         }
     }
+
+    #[test]
+    fn however_often_it_is_looked_at_little_is_remembered() {
+        for every in [1, 15, 59, 60] {
+            let mut spending = Spending::default();
+            for (minute, size, _) in steady(0..48 * 60, every, 10) {
+                spending.see(&group(size, 0), at(minute));
+            }
+            assert!(spending.stretches.len() < STRETCHES, "{} every {every} minutes", spending.stretches.len());
+        }
+        assert!(AHEAD + BEHIND == Duration::from_hours(24), "the two are a day");
+    }
 }

@@ -208,8 +208,9 @@ impl Seat {
             Ok(group) => (Some(group.status(self.policy.warm_up, now)), None),
             Err(error) => (None, Some(crate::telemetry::chain(&error))),
         };
-        if group.is_none() {
-            self.status.counters.describe_failures += 1;
+        match &group {
+            Some(group) => self.status.counters.saw(group, now),
+            None => self.status.counters.describe_failures += 1,
         }
         (self.status.group, self.status.group_detail) = (group, detail);
         Observation { measurements, signals, group, ..Observation::default() }
@@ -257,14 +258,13 @@ impl Seat {
 
     fn record(&mut self, evaluation: Evaluation, outcome: Outcome, error: Option<String>) {
         let because = evaluation.because();
+        self.status.counters.evaluated(&evaluation, outcome);
         let news = self.has_news(&evaluation);
         if news || evaluation.decision != Decision::Hold {
             self.news.push(entry(&evaluation, &because, outcome, error.clone()));
         }
         if let Decision::Scale { from, to } = evaluation.decision {
             let action = Action { at: evaluation.at, from, to, because: because.clone(), outcome, error };
-            let direction = if to > from { "out" } else { "in" };
-            *self.status.counters.actions.entry((direction, outcome.label())).or_default() += 1;
             log_action(&self.policy, &action);
             self.news.push(Record::Action(kept(&self.policy, &action, true)));
             self.status.last_action = Some(action);
@@ -272,7 +272,6 @@ impl Seat {
             let details = self.details();
             tracing::info!(event = "hold", policy = %self.policy.name, asg = %self.policy.asg, because, details, "hold");
         }
-        self.status.counters.evaluations += 1;
         self.status.because = Some(because);
         self.status.evaluation = Some(evaluation);
     }

@@ -33,6 +33,7 @@ async fn open(folder: &Path) -> (Journal, Recalled) {
 async fn open_with(settings: &Settings) -> (Journal, Recalled) {
     let (journal, mut openings) = Journal::start(settings, Clock::WALL);
     let recalled = openings.recv().await.expect("an attempt").expect("a journal");
+    assert_eq!(journal.status().borrow().failures, 0, "none that is healthy has failed");
     (journal, recalled)
 }
 

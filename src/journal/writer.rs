@@ -145,7 +145,9 @@ impl Journal {
         let (messages, received) = mpsc::channel(REQUESTS);
         let (status, shared) = (watch::Sender::default(), Shared::default());
         let journal = Self { messages: Some(messages), status, shared, clock };
-        journal.fail("the journal is not open yet");
+        // Nothing has failed yet, but nothing can be written either.
+        let health = Health::Failing { since: clock.now(), why: "the journal is not open yet".into() };
+        journal.status.send_modify(|status| status.health = health);
         let writer = Writer {
             settings: settings.clone(),
             directory: directory.to_owned(),

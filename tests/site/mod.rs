@@ -167,13 +167,7 @@ pub fn fleet() -> Snapshot {
     for status in vec![
         web(now),
         bad("empty", Measurement::NoData, now),
-        PolicyStatus {
-            counters: setpoint::status::Counters {
-                invalid: BTreeMap::from([((Arc::from("cpu"), "not-finite"), 7)]),
-                ..Default::default()
-            },
-            ..bad("nan", Measurement::NotFinite, now)
-        },
+        counted(bad("nan", Measurement::NotFinite, now)),
         bad("twins", Measurement::ManySeries { count: 2 }, now),
         bad("old", Measurement::Stale { age: Duration::from_mins(10) }, now),
         lost(now),
@@ -186,6 +180,12 @@ pub fn fleet() -> Snapshot {
         snapshot.policies.insert(status.name.clone(), Arc::new(status));
     }
     snapshot
+}
+
+/// A policy whose metric has been invalid before.
+fn counted(mut status: PolicyStatus) -> PolicyStatus {
+    status.counters.invalid.insert(("cpu".into(), "not-finite"), 7);
+    status
 }
 
 /// That fleet with so many calm policies more.

@@ -20,7 +20,7 @@ use self::process::Process;
 use super::conditions::{Truth, conditions};
 use super::problem::Problem;
 use super::{View, words};
-use crate::control::{Direction, Reason};
+use crate::control::{Direction, Reason, Terms};
 use crate::journal::{Health, Status};
 use crate::observation::{GroupStatus, Measurement};
 use crate::policy::{Capacity, Mode};
@@ -54,6 +54,7 @@ impl Collector for Scrape {
         capacities(&mut page, snapshot)?;
         signals(&mut page, snapshot)?;
         decisions(&mut page, snapshot)?;
+        controllers(&mut page, snapshot)?;
         conditions_of(&mut page, snapshot, *now)?;
         outside::calls(&mut page, snapshot)?;
         outside::orders(&mut page, snapshot, *now)?;
@@ -238,7 +239,35 @@ fn decisions(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
             ([name, asg, ("direction", *direction), ("result", *result)], *count)
         })
     });
-    page.counter("scale_actions_total", "Attempts to change the desired capacity.", actions)
+    page.counter("scale_actions_total", "Attempts to change the desired capacity.", actions)?;
+    let blocked = policies(snapshot).flat_map(|([name, asg], policy)| {
+        let blocked = policy.counters.blocked.iter();
+        blocked.map(move |(guard, count)| ([name, asg, ("guard", *guard)], *count))
+    });
+    let help = "Evaluations in which this kept a change from being made as the metrics asked for it.";
+    page.counter("scale_blocked_total", help, blocked)?;
+    let changes = policies(snapshot).map(|(labels, policy)| (labels, policy.counters.direction_changes));
+    let help = "Changes of the desired capacity in the other direction than the one before.";
+    page.counter("direction_changes_total", help, changes)?;
+    let grown = policies(snapshot)
+        .filter_map(|(labels, policy)| Some((labels, policy.counters.time_to_healthy?.as_secs_f64())));
+    let help = "From the last finished scale-out until all that it asked for was healthy, to within an interval.";
+    page.gauge("time_to_healthy_seconds", help, grown)
+}
+
+/// What the parts of PID controllers did in the last evaluation.
+fn controllers(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
+    let recommendations = policies(snapshot).flat_map(|([name, asg], policy)| {
+        let recommendations = policy.evaluation.iter().flat_map(|evaluation| &evaluation.recommendations);
+        recommendations.map(move |recommendation| ([name, asg], recommendation))
+    });
+    let terms = recommendations.filter_map(|([name, asg], recommendation)| {
+        let Terms { p, i, d } = recommendation.terms?;
+        let metric = ("metric", &*recommendation.metric);
+        Some([("p", p), ("i", i), ("d", d)].map(|(term, value)| ([name, asg, metric, ("term", term)], value)))
+    });
+    let help = "Logarithm of the factor by which each part of a PID controller changed the capacity asked for.";
+    page.gauge("controller_term", help, terms.flatten())
 }
 
 /// In the words of Kubernetes, as the API says them.

@@ -330,6 +330,9 @@ pub(super) fn need(terms: &Terms, memory: &mut Option<RiskMemory>, load: Load, n
 
 #[cfg(test)]
 mod tests {
+    use serde::de::IntoDeserializer;
+    use serde::de::value::Error as ValueError;
+
     use super::*;
 
     const TERMS: Terms = Terms {
@@ -394,5 +397,14 @@ mod tests {
         };
         assert!((aim(true) - 0.004).abs() < 1e-9, "{}", aim(true));
         assert!((aim(false) - 0.03).abs() < 1e-9, "{}", aim(false));
+    }
+
+    #[test]
+    fn a_choice_of_another_version_that_is_none_here_is_the_first() {
+        let read = |chosen: usize| candidate(IntoDeserializer::<ValueError>::into_deserializer(chosen)).unwrap();
+        assert_eq!(
+            [0, CANDIDATES - 1, CANDIDATES, usize::MAX].map(read),
+            [0, CANDIDATES - 1, FIRST_CHOICE, FIRST_CHOICE]
+        );
     }
 }

@@ -168,4 +168,17 @@ mod tests {
         assert_eq!(past(86_400, |_| 1.0).seasonal(at(86_400), LEAD, INTERVAL), None);
         assert!(past(87_000, |_| 1.0).seasonal(at(87_000), LEAD, INTERVAL).is_some());
     }
+
+    #[test]
+    fn a_little_more_than_a_day_is_remembered() {
+        let samples = past(3 * 86_400, |_| 1.0).0.len();
+        let longest = (DAY + LEVEL).as_secs() / INTERVAL.as_secs() + 1;
+        assert_eq!(u64::try_from(samples), Ok(longest));
+    }
+
+    #[test]
+    fn levels_are_means_however_many_samples_they_have() {
+        assert_eq!(mean([1.0, 2.0, 6.0].into_iter()), Some(3.0));
+        assert_eq!(mean(std::iter::empty()), None);
+    }
 }

@@ -4,11 +4,11 @@ use super::validity::{Signal, Signals};
 use super::{Say, View};
 use crate::control::brake::{self, Limit};
 use crate::control::curve::Curve;
-use crate::control::evaluation::Recommendation;
+use crate::control::evaluation::{Recommendation, Terms};
 use crate::control::latency::{self, Surroundings};
 use crate::control::pid::{self, Law, Limits};
 use crate::control::reason::{Direction, Reason};
-use crate::control::risk::{self, Load, Terms};
+use crate::control::risk::{self, Load};
 use crate::control::state::{ControllerState, MetricState, PROBE_REST};
 use crate::control::step;
 use crate::observation::{DEFAULT_WARM_UP, elapsed};
@@ -81,7 +81,7 @@ fn recommend_one(
 ) -> (Recommendation, Asked, Reason) {
     let probe = probe(view, state, signal);
     let limit = brake(view, state, signals, signal);
-    let Ask { instances, scatter, ceiling, margin } = ask(view, state, signals, signal);
+    let Ask { instances, scatter, ceiling, margin, terms } = ask(view, state, signals, signal);
     let braked = limit.filter(|limit| Capacity::ceil(instances).is_none_or(|asked| asked > limit.most));
     let asked = braked.map_or(instances, |limit| limit.most.as_f64());
     // Rounded before the larger is taken: `max` would hide a number that is none.
@@ -103,7 +103,7 @@ fn recommend_one(
     let noisy =
         Asked { capacity: asked, firm: asked / (1.0 + NOISE_OUT * scatter), held: asked * (1.0 + NOISE_IN * scatter) };
     let recommendation =
-        Recommendation { metric, value, target, demand: signal.demand, ceiling, margin, capacity, rounded };
+        Recommendation { metric, value, target, demand: signal.demand, ceiling, margin, terms, capacity, rounded };
     (recommendation, noisy.and(probed), reason)
 }
 
@@ -117,6 +117,8 @@ struct Ask {
     ceiling: Option<f64>,
     /// Of `risk`: what is kept in hand.
     margin: Option<f64>,
+    /// Of `pid`: its parts.
+    terms: Option<Terms>,
 }
 
 fn ask(view: &View, state: &mut ControllerState, signals: &Signals, signal: &Signal) -> Ask {
@@ -140,7 +142,7 @@ fn by_law(view: &View, memory: &mut MetricState, controller: &Controller, demand
 
 /// So many instances, and nothing else to say.
 fn plain(instances: f64) -> Ask {
-    Ask { instances, scatter: 0.0, ceiling: None, margin: None }
+    Ask { instances, scatter: 0.0, ceiling: None, margin: None, terms: None }
 }
 
 fn by_gains(view: &View, memory: &mut MetricState, gains: Gains, demand: f64) -> Ask {
@@ -150,14 +152,15 @@ fn by_gains(view: &View, memory: &mut MetricState, gains: Gains, demand: f64) ->
     let law = Law { kp: gains.kp, ki: gains.ki, kd };
     let warming = view.group.warm < view.group.in_service || view.arrived > Capacity::ZERO;
     let group = pid::Group { desired: view.group.desired, warming };
-    Ask { scatter, ..plain(pid::ask(law, limits, &mut memory.pid, demand, group, view.now)) }
+    let (instances, terms) = pid::ask(law, limits, &mut memory.pid, demand, group, view.now);
+    Ask { scatter, terms: Some(terms), ..plain(instances) }
 }
 
 /// Keeps the share of time in which `demand` exceeds what serves it.
 fn by_risk(view: &View, memory: &mut MetricState, risk: Risk, demand: f64, signal: &Signal) -> Ask {
     let desired = view.group.desired;
     let warm_up = view.policy.warm_up.unwrap_or(DEFAULT_WARM_UP);
-    let terms = Terms { share: risk.share, boot_time: view.boot_time, warm_up, interval: view.policy.interval };
+    let terms = risk::Terms { share: risk.share, boot_time: view.boot_time, warm_up, interval: view.policy.interval };
     // What was missed while Setpoint was not free to act says nothing about its margin.
     let most = view.affordable.map_or(view.bounds.max, |affordable| affordable.most.min(view.bounds.max));
     let acts = view.policy.mode != Mode::Observe && view.policy.mode != Mode::Paused;
@@ -169,7 +172,7 @@ fn by_risk(view: &View, memory: &mut MetricState, risk: Risk, demand: f64, signa
     let short = Capacity::ceil(need.loose).is_none_or(|least| least > desired);
     let instances = if short { need.strict } else { need.strict.min(desired.as_f64()) };
     let scatter = NOISE_BESIDE_MARGIN * memory.scatter.see(demand, view.now);
-    Ask { instances, scatter, ceiling: None, margin: Some(need.margin) }
+    Ask { scatter, margin: Some(need.margin), ..plain(instances) }
 }
 
 /// Keeps the load that a latency was seen to bear, where a metric tells the load: `pid` as its target, `risk` as its
