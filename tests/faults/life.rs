@@ -102,37 +102,35 @@ fn guarded(rng: &mut Rng, names: &[&str]) -> String {
 }
 
 fn limits(rng: &mut Rng) -> String {
-    let mut limits = String::new();
-    if rng.chance(0.5) {
-        limits += &format!("max_drop = {{ ratio = {:.2}, per = \"{}m\" }}\n", rng.between(0.2, 0.8), 1 + rng.below(10));
-    }
-    if rng.chance(0.5) {
-        limits += &format!("max_spend_per_hour = {:.2}\n", rng.between(0.5, 2.0));
-    }
-    if rng.chance(0.5) {
-        limits += &format!("max_spend_per_day = {:.2}\n", rng.between(6.0, 40.0));
-    }
-    limits
+    let most_drop = |rng: &mut Rng| {
+        format!("max_drop = {{ ratio = {:.2}, per = \"{}m\" }}\n", rng.between(0.2, 0.8), 1 + rng.below(10))
+    };
+    let per_hour = |rng: &mut Rng| format!("max_spend_per_hour = {:.2}\n", rng.between(0.5, 2.0));
+    let per_day = |rng: &mut Rng| format!("max_spend_per_day = {:.2}\n", rng.between(6.0, 40.0));
+    [maybe(rng, most_drop), maybe(rng, per_hour), maybe(rng, per_day)].concat()
 }
 
 /// A signal that bars scale-in, and a latency with its brake.
 fn signals(rng: &mut Rng, name: &str) -> String {
-    let mut signals = String::new();
-    if rng.chance(0.5) {
-        signals += &format!(
-            "[[policy.hold_scale_in_while]]\nname = \"busy\"\nabove = {:.0}\n\
-             query = 'sum(http_requests_per_second{{asg=\"{name}\"}})'\n",
-            rng.between(50.0, 2000.0)
-        );
-    }
-    if rng.chance(0.5) {
-        signals += &format!(
-            "[[policy.metric]]\nname = \"latency\"\nkind = \"latency\"\ntarget = \"{}ms\"\nquery = 'histogram_quantile(0.5, \
-             sum by (le) (rate(http_request_duration_seconds_bucket{{asg=\"{name}\"}}[1m])))'\n",
-            10 + rng.below(90)
-        );
-    }
-    signals
+    let busy = |rng: &mut Rng| {
+        let above = rng.between(50.0, 2000.0);
+        format!(
+            "[[policy.hold_scale_in_while]]\nname = \"busy\"\nabove = {above:.0}\n\
+             query = 'sum(http_requests_per_second{{asg=\"{name}\"}})'\n"
+        )
+    };
+    let latency = |rng: &mut Rng| {
+        let target = 10 + rng.below(90);
+        format!(
+            "[[policy.metric]]\nname = \"latency\"\nkind = \"latency\"\ntarget = \"{target}ms\"\nquery = 'histogram_quantile(0.5, \
+             sum by (le) (rate(http_request_duration_seconds_bucket{{asg=\"{name}\"}}[1m])))'\n"
+        )
+    };
+    [maybe(rng, busy), maybe(rng, latency)].concat()
+}
+
+fn maybe(rng: &mut Rng, text: impl FnOnce(&mut Rng) -> String) -> String {
+    if rng.chance(0.5) { text(rng) } else { String::new() }
 }
 
 impl Living {

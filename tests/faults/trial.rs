@@ -251,9 +251,7 @@ impl Trial {
         self.running.daemon.await.expect("the daemon ends by itself");
         self.running.recorder.abort();
         drop(self.running.recorder.await);
-        let mut record = self.record.lock().expect("no panic");
-        let steps = std::mem::take(&mut record.steps);
-        drop(record);
+        let steps = std::mem::take(&mut self.record.lock().expect("no panic").steps);
         let silent = unrecorded(&steps, &recall(&self.disk).await, self.wiped);
         (steps, silent)
     }
