@@ -121,8 +121,10 @@ fn random_lives_of_the_whole_daemon_break_no_rule() {
     println!("| random lives | {lives} | {cycles} | {days:.1} d | {violations} | {:.0?} |", began.elapsed());
     let say = |(seed, life): &&(u32, life::Life)| format!("SETPOINT_DAEMON_SEED={seed}: {:.900}", life.broken[0]);
     assert!(failed.is_empty(), "{}", failed.iter().map(say).collect::<Vec<_>>().join("\n"));
-    // Chance owes every one of them to a life that is long enough.
-    assert!(hours * lives < 100 || met.iter().all(|(_, times)| *times > 0), "{met:?}");
+    // Chance owes every one of them to lives that are long enough, but for a brake, which needs a growth that nothing else
+    // stops for a while.
+    let missing: Vec<_> = met.iter().filter(|(what, times)| **what != "brake" && *times == 0).collect();
+    assert!(hours * lives < 100 || missing.is_empty(), "{missing:?}");
 }
 
 #[test]

@@ -213,13 +213,16 @@ impl Trial {
     }
 
     pub async fn reload(&self, text: &str) -> Result<(), String> {
-        text.clone_into(&mut *self.text.lock().expect("no panic"));
+        let before = std::mem::replace(&mut *self.text.lock().expect("no panic"), text.to_owned());
         let (answer, outcome) = oneshot::channel();
         self.running.commands.send(Command::Reload(answer)).await.expect("the daemon runs");
         let outcome = outcome.await.expect("an answer");
         if outcome.is_ok() {
             let config = config::parse("trial.toml", text, []).expect("it was loaded just now");
             self.record.lock().expect("no panic").policies = policies(&config);
+        } else {
+            // Nobody leaves a file behind with which the daemon would not start.
+            *self.text.lock().expect("no panic") = before;
         }
         outcome
     }
