@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use aws_credential_types::Credentials;
 use fixture::{group, value};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use setpoint::api::{Role, Server, Settings, Tls, Token, View};
 use setpoint::clock::Clock;
 use setpoint::config;
 use setpoint::daemon::{Command, Daemon};
+use setpoint::policy::{Controller, Risk};
 use setpoint::simulation::{World, WorldServer};
 use setpoint::status::{Board, PolicyStatus, Snapshot};
 use site::{Site, fleet, named, seen};
@@ -193,6 +194,39 @@ fn resume_by_keyboard(browser: &mut Browser, demo: &Demo) {
 fn submit(browser: &mut Browser) {
     browser.click("dialog button.main");
     browser.until("!document.querySelector('dialog')");
+}
+
+/// Forty minutes of a controller that foretells.
+fn foretelling() -> Snapshot {
+    let mut policy = named("web");
+    policy.controller = Controller::Risk(Risk::default());
+    let mut snapshot = fleet();
+    let series = seen(&policy, &[value(0.5)], Some(group(8)), snapshot.started).series;
+    for minute in (0..40).rev() {
+        let load = value(0.5 + 0.2 * (f64::from(minute) / 6.0).sin());
+        let mut status =
+            seen(&policy, &[load], Some(group(8)), snapshot.started - SignedDuration::from_mins(minute.into()));
+        status.series = series.clone();
+        status.series.add(&status);
+        snapshot.policies.insert(status.name.clone(), Arc::new(status));
+    }
+    snapshot
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_foretold_is_drawn_below_what_is_kept_in_hand() {
+    let Some(mut browser) = Browser::start() else { return };
+    let site = Site::open(foretelling()).await;
+    browser.open(&format!("http://{}/#/policies/web", site.address), DESKTOP, false);
+    browser.until("document.querySelector('figure.chart').plot?.bands.length === 2");
+    browser.until("document.querySelector('.u-legend').innerText.includes('Foretold')");
+    let below = "(() => { const [, , , recommended, , , foretold] = document.querySelector('figure.chart').plot.data;
+        return foretold.length === 40 && foretold.every((value, place) => value > 0 && value <= recommended[place])
+            && foretold.some((value, place) => value < recommended[place]); })()";
+    let columns = browser.run("document.querySelector('figure.chart').plot.data.slice(3)");
+    assert_eq!(browser.run(below), true, "{columns}");
+    browser.shoot("desktop-foretold");
+    assert!(browser.complaints().iter().all(|complaint| complaint.contains("/decisions?")), "there is no journal");
 }
 
 /// What the API refuses is said in its words, and what was entered is still there.

@@ -53,8 +53,8 @@ async fn open() -> String {
     rules.metrics.push(metric("p99", MetricKind::Latency, 0.5));
     let fresh = Policy { name: "fresh".into(), ..policy() };
     let mut snapshot = Snapshot::new("setpoint.toml".into(), moment());
-    for status in [evaluated(&rules), PolicyStatus::new(&fresh)] {
-        snapshot.policies.insert(status.name.clone(), Arc::new(status));
+    for status in [Arc::new(evaluated(&rules)), Arc::new(PolicyStatus::new(&fresh))] {
+        snapshot.policies.insert(status.name.clone(), status);
     }
     let server = Server::bind(&Settings::loopback(0)).await.expect("loopback");
     let url = format!("http://{}", server.address().expect("an address"));

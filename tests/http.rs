@@ -264,10 +264,10 @@ async fn what_objects_to_a_scale_in_is_told_before_there_is_one() {
     };
     let mut snapshot = fleet();
     for status in [
-        seen(&limits("troubled", false), &[value(0.9)], Some(troubled), snapshot.started),
-        seen(&limits("observing", true), &[value(0.9)], Some(group(4)), snapshot.started),
+        Arc::new(seen(&limits("troubled", false), &[value(0.9)], Some(troubled), snapshot.started)),
+        Arc::new(seen(&limits("observing", true), &[value(0.9)], Some(group(4)), snapshot.started)),
     ] {
-        snapshot.policies.insert(status.name.clone(), Arc::new(status));
+        snapshot.policies.insert(status.name.clone(), status);
     }
     let site = Site::open(snapshot).await;
     let said = async |name: &str, place: usize| {

@@ -104,7 +104,7 @@ pub(super) async fn explain(
     };
     let standing = standing(&view.reader.borrow().orders, &policy.name, view.clock.now());
     if wants_text(&headers) {
-        let ordered: String = standing.iter().map(|order| format!("Ordered: {order}\n")).collect();
+        let ordered = standing.iter().flat_map(|order| ["Ordered: ", order, "\n"]).collect::<String>();
         let explanation = evaluation.explanation(policy.metrics.iter().map(subject), policy.group_detail.as_deref());
         return Ok(super::text(StatusCode::OK, format!("{ordered}{explanation}")));
     }

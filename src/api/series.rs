@@ -24,6 +24,8 @@ pub(super) struct Chart {
     at: Vec<u32>,
     /// What the controller asked for; null where that is unknown, as everywhere below.
     recommended: Vec<Option<u32>>,
+    /// Of a controller that foretells: the same without what it keeps in hand in case it is wrong.
+    foretold: Vec<Option<u32>>,
     desired: Vec<Option<u32>>,
     in_service: Vec<Option<u32>>,
     /// The least capacity of policy and group.
@@ -55,7 +57,7 @@ struct Line {
 )]
 pub(super) async fn of_policy(Named(policy): Named) -> Json<Chart> {
     let Columns { spacing, at, counts, metrics } = policy.series.columns();
-    let Counts { recommended, desired, in_service, min, max } = counts;
+    let Counts { recommended, foretold, desired, in_service, min, max } = counts;
     let line = |(MetricStatus { name, kind, target, .. }, values): (&MetricStatus, _)| Line {
         name: name.clone(),
         kind: *kind,
@@ -63,5 +65,6 @@ pub(super) async fn of_policy(Named(policy): Named) -> Json<Chart> {
         values,
     };
     let metrics = policy.metrics.iter().zip(metrics).map(line).collect();
-    Json(Chart { policy: policy.name.clone(), spacing, at, recommended, desired, in_service, min, max, metrics })
+    let policy = policy.name.clone();
+    Json(Chart { policy, spacing, at, recommended, foretold, desired, in_service, min, max, metrics })
 }

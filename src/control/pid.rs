@@ -95,8 +95,8 @@ pub fn ask(
     let anchor = before.as_ref().filter(|_| followed).map_or_else(|| log(desired.as_f64()), |last| last.u);
     let e = x - anchor;
     let change = before.as_ref().filter(|_| followed).map_or(0.0, |last| e - last.e);
-    let (p, i) = (law.kp * change, law.ki * e);
-    let asked = anchor + p + i;
+    let mut terms = Terms { p: law.kp * change, i: law.ki * e, d: 0.0 };
+    let asked = anchor + terms.p + terms.i;
     // What is remembered stays within the limits, so that it can't wind up; what is asked for says what is needed.
     // Nor does it learn to want less of a demand that may be more: with a small gain that would take back, again and again,
     // the instance that warms.
@@ -107,8 +107,10 @@ pub fn ask(
     let e = if followed { e } else { x - u };
     memory.0 = Some(Last { since, at: now, desired, u, e, x, slope });
     let settled = elapsed(since, now).as_secs_f64() >= filter;
-    let lead = if settled { (law.kd * slope).clamp(0.0, MOST_LEAD.ln()) } else { 0.0 };
-    ((asked + lead).exp(), Terms { p, i, d: lead })
+    if settled {
+        terms.d = (law.kd * slope).clamp(0.0, MOST_LEAD.ln());
+    }
+    ((asked + terms.d).exp(), terms)
 }
 
 impl Last {

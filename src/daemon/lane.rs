@@ -173,8 +173,13 @@ impl Lane {
     /// longer goes on, and only its own policy misses a cycle.
     async fn cycle(&mut self, at: Timestamp, due: Timestamp, turns: &mut Turns, around: &mut Surroundings) -> Next {
         let clock = around.clock;
-        let (started, mut finished) = (clock.now(), false);
+        let started = clock.now();
         self.begin(at, turns, around);
+        // Where all of them rest, this was it: what fails in a lane must not make the daemon seem to hang.
+        let mut finished = turns.away.is_empty();
+        if finished {
+            self.finish([at, started], &around.journal, &around.board, clock);
+        }
         let mut pause = pin!(clock.sleep_until(next(due, self.interval, started)));
         loop {
             tokio::select! {
@@ -183,9 +188,7 @@ impl Lane {
                     self.take_back(ended, turns, &around.board);
                     if !finished && turns.done(at, self.interval) {
                         finished = true;
-                        self.cycles += 1;
-                        self.write_down(at, &around.journal, clock);
-                        self.publish(started, clock.now(), &around.board);
+                        self.finish([at, started], &around.journal, &around.board, clock);
                     }
                 }
                 () = &mut pause => return Next::Due,
@@ -194,6 +197,12 @@ impl Lane {
                 _ = around.stop.wait_for(|stop| *stop) => return Next::Stop,
             }
         }
+    }
+
+    fn finish(&mut self, [at, started]: [Timestamp; 2], journal: &Journal, board: &Board, clock: Clock) {
+        self.cycles += 1;
+        self.write_down(at, journal, clock);
+        self.publish(started, clock.now(), board);
     }
 
     /// Waits until something else is ordered of a policy that is here than what it has heeded.
@@ -344,6 +353,7 @@ fn punctual(due: Timestamp, interval: Duration, now: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::Snapshot;
 
     #[test]
     fn a_late_cycle_is_skipped_and_the_rhythm_is_kept() {
@@ -383,29 +393,43 @@ mod tests {
         lane
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_policy_whose_evaluation_fails_is_shown_so_tried_ever_less_often_and_disturbs_no_other() {
-        let mut lane = lane().await;
+    /// Runs it for forty cycles with the first policy sick; shows what it has published.
+    async fn forty_cycles(mut lane: Lane) -> Snapshot {
         let mut policy = Policy::clone(lane.seats[0].policy());
         policy.interval = Duration::MAX; // More than the core can reckon with, and than the configuration allows.
         lane.seats[0] = Seat::new(policy, None, Timestamp::UNIX_EPOCH);
         let clock = Clock::accelerated(Timestamp::UNIX_EPOCH, 1.0);
-        let board = Board::new(crate::status::Snapshot::new("test".into(), clock.now()));
+        let board = Board::new(Snapshot::new("test".into(), clock.now()));
         board.publish(|snapshot| {
             snapshot.policies = lane.seats.iter().map(|seat| (seat.policy().name.clone(), seat.status())).collect();
+            snapshot.lanes = [(lane.name.clone(), lane.status(clock.now()))].into();
         });
         let (stop, stopped) = watch::channel(false);
         let journal = Journal::start(&crate::journal::Settings::default(), clock).0;
         let (_standing, orders) = watch::channel(Arc::default());
         let around = Surroundings { clock, board: board.clone(), orders, journal, stop: stopped };
+        let seats = lane.seats.len();
         let running = tokio::spawn(lane.run(around));
         tokio::time::sleep(Duration::from_secs(40 * 15 + 7)).await;
         stop.send_replace(true);
-        assert_eq!(running.await.unwrap().len(), 2);
-        let shown = board.reader().borrow().policies.clone();
+        assert_eq!(running.await.unwrap().len(), seats);
+        board.reader().borrow().clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_policy_whose_evaluation_fails_is_shown_so_tried_ever_less_often_and_disturbs_no_other() {
+        let shown = forty_cycles(lane().await).await.policies;
         assert_eq!((shown["well"].counters.evaluations, shown["well"].counters.failures), (41, 0));
         // In the cycles 0, 1, 3, 7, 15 and 31.
         assert_eq!((shown["sick"].counters.evaluations, shown["sick"].counters.failures), (0, 6));
         assert!(shown["sick"].because.as_ref().unwrap().contains("fault of Setpoint's own"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_in_which_everybody_rests_is_alive() {
+        let mut lane = lane().await;
+        lane.seats.truncate(1);
+        let shown = forty_cycles(lane).await;
+        assert_eq!((shown.lanes["lane"].cycles, shown.policies["sick"].counters.failures), (41, 6));
     }
 }

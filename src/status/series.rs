@@ -12,7 +12,7 @@ use super::PolicyStatus;
 use crate::control::Evaluation;
 use crate::policy::Capacity;
 
-/// Most points: 24 bytes each and 4 for each metric, so that a policy with one metric takes 7 KB, and 10,000 take 72 MB.
+/// Most points: 28 bytes each and 4 for each metric, so that a policy with one metric takes 8 KB, and 10,000 take 82 MB.
 const POINTS: usize = 256;
 
 /// At least so much is kept once there has been so much.
@@ -48,6 +48,8 @@ struct Point {
 pub struct Counts<T> {
     /// What the controller asked for, before any stage after it.
     pub recommended: T,
+    /// Of a controller that foretells: what it asked for without what it keeps in hand in case it is wrong.
+    pub foretold: T,
     /// The group's desired capacity.
     pub desired: T,
     /// In service.
@@ -143,6 +145,7 @@ impl Past {
             at: self.points.iter().map(|point| point.at).collect(),
             counts: Counts {
                 recommended: column(|counts| counts.recommended),
+                foretold: column(|counts| counts.foretold),
                 desired: column(|counts| counts.desired),
                 in_service: column(|counts| counts.in_service),
                 min: column(|counts| counts.min),
@@ -158,11 +161,19 @@ fn counts(status: &PolicyStatus, evaluation: &Evaluation) -> Counts<u32> {
     let group = status.group.as_ref();
     Counts {
         recommended: known(evaluation.recommended()),
+        foretold: known(foretold(evaluation)),
         desired: known(group.map(|group| group.desired)),
         in_service: known(group.map(|group| group.in_service)),
         min: group.map_or(status.min, |group| status.min.max(group.min)).get(),
         max: group.map_or(status.max, |group| status.max.min(group.max)).get(),
     }
+}
+
+/// Of the metric that asks for most, if its controller foretells.
+fn foretold(evaluation: &Evaluation) -> Option<Capacity> {
+    let asked = evaluation.recommended()?;
+    let most = evaluation.recommendations.iter().find(|recommendation| recommendation.rounded == asked)?;
+    Capacity::ceil(most.capacity / (1.0 + most.margin?)).map(|foretold| foretold.min(asked))
 }
 
 #[cfg(test)]

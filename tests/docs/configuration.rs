@@ -32,7 +32,7 @@ pub fn check(block: &str) -> Result<(), String> {
 pub fn of_the_readme() -> String {
     let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).expect("the README");
     let (_, block) = readme.split_once("```toml\n").expect("a configuration");
-    block.split_once("```").expect("its end").0.lines().map(|line| format!("{}\n", line.trim_start())).collect()
+    block.split_once("```").expect("its end").0.lines().flat_map(|line| [line.trim_start(), "\n"]).collect()
 }
 
 fn framed(block: &str) -> String {

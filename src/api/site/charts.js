@@ -20,6 +20,9 @@ const CAPACITIES = [
   { key: 'in_service', label: 'In service', colour: 'in-service', dash: [9, 4], width: 2 },
 ];
 
+/** What is foretold, where the controller does; what it keeps in hand beyond that is a band. */
+const FORETOLD = { key: 'foretold', label: 'Foretold', colour: 'recommended', dash: [1, 3] };
+
 /** What a chart shows: its title, its lines and their columns, and how a number is written. */
 export function capacities(series) {
   const known = ['recommended', 'desired', 'in_service']
@@ -29,11 +32,15 @@ export function capacities(series) {
   // Bounds that are far away would press everything else to the ground.
   const bound = Math.max(...series.max.filter((value) => value !== null), 0);
   const most = bound <= top * 2.5 ? Math.max(bound, top) : top;
+  const foretells = series.foretold.some((value) => value !== null);
+  const lines = foretells ? [...CAPACITIES, FORETOLD] : CAPACITIES;
   return {
     title: 'Capacity',
     unit: 'instances',
-    lines: CAPACITIES,
-    data: [series.at, ...CAPACITIES.map(({ key }) => series[key])],
+    lines,
+    data: [series.at, ...lines.map(({ key }) => series[key])],
+    // Of the bounds, and of what is kept in hand.
+    bands: [[2, 1, 'band'], ...(foretells ? [[3, 6, 'forecast']] : [])],
     range: [0, most * 1.1],
     write: String,
     mark: String,
@@ -76,7 +83,7 @@ function words({ title, lines, data, write }) {
 const minutes = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' });
 const seconds = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
 
-function options({ lines, range, write, mark, stepped }, width) {
+function options({ lines, bands = [], range, write, mark, stepped }, width) {
   const axis = {
     stroke: colour('muted'),
     grid: { stroke: colour('line'), width: 1 },
@@ -95,7 +102,6 @@ function options({ lines, range, write, mark, stepped }, width) {
       return shown === null || shown === undefined ? '–' : write(shown);
     },
   }));
-  const band = { series: [2, 1], fill: colour('band') };
   const moments = (plot, ticks, axis, space, step) =>
     ticks.map((at) => (step < 60 ? seconds : minutes).format(at * 1000));
   const marks = (plot, ticks) => ticks.map(mark);
@@ -106,7 +112,7 @@ function options({ lines, range, write, mark, stepped }, width) {
       { value: (plot, value, place, index) => (index === null ? 'now' : local(value * 1000)), label: 'Time' },
       ...drawn,
     ],
-    bands: stepped ? [band] : [],
+    bands: bands.map(([upper, lower, fill]) => ({ series: [upper, lower], fill: colour(fill) })),
     scales: { y: { range: () => range } },
     axes: [
       { ...axis, space: 80, values: moments, size: 30 },
