@@ -123,7 +123,10 @@ mod tests {
 
     #[test]
     fn what_nobody_knows_is_not_counted() {
-        check(&[look(0, 4, false), look(1, None, true), look(2, 4, None), look(3, 4, None)], [1.0, 4.0, 10.0, 1.0, 1.0]);
+        check(
+            &[look(0, 4, false), look(1, None, true), look(2, 4, None), look(3, 4, None)],
+            [1.0, 4.0, 10.0, 1.0, 1.0],
+        );
         check(&[look(0, 4, true), look(60, 4, true), look(61, 4, true)], [1.0, 4.0, 10.0, 1.0, 1.0]);
         check(&[look(9, 4, true), look(0, 4, true), look(1, 4, true)], [1.0, 4.0, 10.0, 1.0, 1.0]);
     }

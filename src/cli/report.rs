@@ -12,7 +12,7 @@ use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use self::replay::{Previous, Replayed};
+use self::replay::{Asked, Replayed};
 use super::client::{Client, Connection};
 use super::{Output, history, table};
 use crate::account::{Baseline, Bill, Named};
@@ -40,7 +40,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "SPAN", default_value = "30d", value_parser = history::span)]
     from: SignedDuration,
     #[command(flatten)]
-    previous: Previous,
+    replay: Asked,
     #[command(flatten)]
     connection: Connection,
     /// What to print.
@@ -78,7 +78,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     if let (Some(name), [account]) = (&options.policy, &mut accounts[..]) {
         let span = Duration::try_from(options.from)?;
-        account.replays = options.previous.replays(name, span).await?;
+        account.replays = Box::pin(options.replay.replays(name, span)).await?;
     }
     match options.output {
         Output::Text => table::say(&Texts(&accounts).to_string()),

@@ -50,7 +50,8 @@ fn list_price(field: &Field, region: Option<&str>) -> Option<f64> {
     let Some(region) = region else {
         return field.wrong("has no price here without a region, expected region beside it, or in [aws]");
     };
-    let unpriced = format!("has no price here in {region}, expected instance_price in its place, what it costs an hour");
+    let unpriced =
+        format!("has no price here in {region}, expected instance_price in its place, what it costs an hour");
     price::of(instance_type, region).or_else(|| field.wrong(unpriced))
 }
 

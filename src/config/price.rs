@@ -39,7 +39,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::float_cmp, reason = "a power of two is exact")]
     fn the_price_of_a_family_goes_with_the_size() {
         let check = |instance_type, price: f64| {
             let found = of(instance_type, "us-east-1").unwrap_or_else(|| panic!("{instance_type} has no price"));

@@ -8,7 +8,7 @@ use crate::status::{PolicyStatus, Snapshot};
 
 pub(super) fn cost(page: &mut Page, snapshot: &Snapshot) -> fmt::Result {
     let price = policies(snapshot).filter_map(|(labels, policy)| Some((labels, policy.price?)));
-    page.gauge("instance_hour_price", "What an instance costs an hour, where it is known.", price)?;
+    page.gauge("instance_price", "What an instance costs an hour, where it is known.", price)?;
     let mut counter = |name: &str, help: &str, read: fn(&Sums) -> f64| {
         let sums = |policy: &PolicyStatus| policy.ledger.all().map_or(0.0, |all| read(&all.sums));
         page.counter(name, help, policies(snapshot).map(|(labels, policy)| (labels, sums(policy))))

@@ -14,7 +14,7 @@ use crate::policy::Policy;
 
 /// What the command line says of replays.
 #[derive(Debug, clap::Args)]
-pub(super) struct Previous {
+pub(super) struct Asked {
     /// The configuration with the policy as it was before. Both are replayed on what Prometheus remembers, in a model of
     /// the fleet: compare the two replays with each other.
     #[arg(long, value_name = "FILE", requires = "policy")]
@@ -42,7 +42,7 @@ pub(super) struct Replayed {
     pub over_minutes: f64,
 }
 
-impl Previous {
+impl Asked {
     /// The replays of the policy `name` over the last `span`; none where none are asked for.
     ///
     /// # Errors
