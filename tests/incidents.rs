@@ -1,8 +1,9 @@
 //! Nineteen incidents of other autoscalers, each as a test of the guard that it taught.
 
 #[path = "lifetimes/checker.rs"]
-#[allow(dead_code, reason = "each test crate uses its own part")]
 mod checker;
+#[path = "faults/disk.rs"]
+mod disk;
 mod drawn;
 mod fixture;
 #[path = "faults/proxy.rs"]

@@ -87,10 +87,24 @@ impl Daemon {
         board: Board,
         credentials: Option<Credentials>,
     ) -> Result<Self, StartError> {
+        let journal = Journal::start(&config.state, clock);
+        Self::start_with(config, clock, board, credentials, journal).await
+    }
+
+    /// The same with a journal that is there already.
+    ///
+    /// # Errors
+    /// A file that the configuration names can't be used.
+    pub async fn start_with(
+        config: Config,
+        clock: Clock,
+        board: Board,
+        credentials: Option<Credentials>,
+        (journal, mut openings): (Journal, Openings),
+    ) -> Result<Self, StartError> {
         let sources = Arc::new(Sources::new(config.prometheus.as_ref())?);
         let targets = Box::pin(connect(&config, credentials.as_ref(), &HashMap::new())).await?;
         let orders = watch::Sender::new(Arc::new(Standing::default()));
-        let (journal, mut openings) = Journal::start(&config.state, clock);
         let recalled = recall(&journal, &mut openings).await?;
         let notifier = Notifier::start(&config.notifications, &board, clock);
         let lanes = Vec::new();

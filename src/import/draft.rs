@@ -9,6 +9,7 @@ pub(super) struct Draft {
     pub(super) origin: String,
     pub(super) name: String,
     pub(super) asg: String,
+    pub(super) region: Option<String>,
     pub(super) min: u64,
     pub(super) max: u64,
     /// Further keys of the policy, with their values in TOML and a remark.
@@ -38,7 +39,12 @@ impl Draft {
         }
         text.push_str("\ninterval = \"15s\"\n\n[prometheus]\n");
         comment(&mut text, "Assumed: a Prometheus on this host.");
-        text.push_str("url = \"http://127.0.0.1:9090\"\n\n[[policy]]\n");
+        text.push_str("url = \"http://127.0.0.1:9090\"\n");
+        if let Some(region) = &self.region {
+            text.push_str("\n[aws]\n");
+            entry(&mut text, "region", &quoted(region));
+        }
+        text.push_str("\n[[policy]]\n");
         entry(&mut text, "name", &quoted(&self.name));
         entry(&mut text, "asg", &quoted(&self.asg));
         entry(&mut text, "mode", &quoted("observe"));

@@ -183,6 +183,6 @@ fn escaped(value: &str) -> String {
 }
 
 /// `value` as a text of PromQL.
-fn label(value: &str) -> String {
+pub(super) fn label(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }

@@ -1,8 +1,9 @@
 //! Turns what scales a service elsewhere into a policy of Setpoint, in `observe` mode.
 //!
-//! Pure: a manifest in, a configuration out. It reads no file and calls nobody. Every field of the source is used, or
+//! Pure: a manifest, or what AWS has described, in; a configuration out. It reads no file and calls nobody. Every field of the source is used, or
 //! stands in a remark: what no reader asked for is written down as having no equal.
 
+mod asg;
 mod behavior;
 mod draft;
 mod hpa;
@@ -11,6 +12,7 @@ mod metric;
 mod quantity;
 mod source;
 
+pub use self::asg::asg;
 pub use self::hpa::hpa;
 
 /// Why there is nothing to import.

@@ -5,6 +5,7 @@
 //! never keeps a decision waiting for longer than the caller's patience. A file that it can't read stays as it is.
 
 mod cursor;
+mod disk;
 mod open;
 mod reader;
 mod record;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use cursor::{Cursor, NoCursor};
+pub use disk::Disk;
 pub use open::OpenError;
 pub use reader::{MOST_ENTRIES, Page, Query, ReadError, Reader};
 pub use record::{Action, EVERY_POLICY, Entry, Event, Made, Memory, Recalled, Record, Remembered};

@@ -4,7 +4,11 @@ use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use redb::{Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, StorageError, TableDefinition, TableError};
+use redb::{
+    Builder, Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, StorageError, TableDefinition, TableError,
+};
+
+use super::disk::Disk;
 
 /// What this version writes. A change of the records that older versions can't read makes it one more.
 const SCHEMA: u64 = 1;
@@ -99,13 +103,30 @@ pub(super) fn open(directory: &Path) -> Result<Database, OpenError> {
         if exists {
             refuse_newer(&path)?;
         }
-        let mut builder = Database::builder();
-        builder.set_cache_size(CACHE).set_check_integrity_on_open(exists);
-        let database = builder.create(&path).map_err(|error| of_database(&path, error))?;
-        check_schema(&path, &database)?;
-        stamp(&database).map_err(|error| of(&path, error))?;
-        Ok(database)
+        let database = builder(exists).create(&path).map_err(|error| of_database(&path, error))?;
+        ours(&path, database)
     })
+}
+
+/// The same on a disk of a trial's own.
+pub(super) fn open_on(path: &Path, disk: &dyn Disk) -> Result<Database, OpenError> {
+    guarded(path, || {
+        let database = disk.open(&builder(disk.size() > 0)).map_err(|error| of_database(path, error))?;
+        ours(path, database)
+    })
+}
+
+fn builder(exists: bool) -> Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE).set_check_integrity_on_open(exists);
+    builder
+}
+
+/// `database`, unless a newer version wrote it.
+fn ours(path: &Path, database: Database) -> Result<Database, OpenError> {
+    check_schema(path, &database)?;
+    stamp(&database).map_err(|error| of(path, error))?;
+    Ok(database)
 }
 
 /// Opens the journal in `directory` beside nobody, for reading only.

@@ -3,17 +3,19 @@
 //! A disk may hang for minutes. So every request has its patience, after which the journal counts as failing, and whoever
 //! asked goes on without it. What failed is tried again by itself.
 
-use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use redb::Database;
 use serde::Serialize;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout};
 use utoipa::ToSchema;
 
+use super::disk::Disk;
 use super::open::{self, OpenError};
 use super::record::{Recalled, Record};
 use super::store::{self, StoreError};
@@ -84,7 +86,7 @@ pub(super) struct Shared(Arc<RwLock<Option<Database>>>);
 #[derive(Clone)]
 pub struct Journal {
     /// `None` where there is no journal.
-    messages: Option<SyncSender<Message>>,
+    messages: Option<mpsc::Sender<Message>>,
     status: watch::Sender<Status>,
     shared: Shared,
     clock: Clock,
@@ -114,32 +116,52 @@ impl Journal {
     /// Starts the thread that writes, which begins by opening the file. Where the settings name no directory there is no
     /// thread, and nothing is ever opened.
     pub fn start(settings: &Settings, clock: Clock) -> (Self, Openings) {
-        let (sender, openings) = mpsc::unbounded_channel();
-        let mut journal = Self { messages: None, status: watch::Sender::default(), shared: Shared::default(), clock };
-        if let Some(directory) = &settings.directory {
-            let (messages, received) = sync_channel(REQUESTS);
-            journal.messages = Some(messages);
-            // Nothing has failed yet, but nothing can be written either.
-            let health = Health::Failing { since: clock.now(), why: "the journal is not open yet".into() };
-            journal.status.send_modify(|status| status.health = health);
-            let writer = Writer {
-                settings: settings.clone(),
-                directory: directory.clone(),
-                clock,
-                shared: journal.shared.clone(),
-                status: journal.status.clone(),
-                openings: sender,
-                bytes: 0,
-                rested: None,
-                tidied: None,
-                compacted: None,
-            };
-            let thread = std::thread::Builder::new().name("journal".into());
-            if let Err(error) = thread.spawn(move || writer.run(&received)) {
-                journal.fail(&format!("the journal has no thread: {error}"));
-            }
+        let Some(directory) = &settings.directory else {
+            let (status, shared) = (watch::Sender::default(), Shared::default());
+            return (Self { messages: None, status, shared, clock }, mpsc::unbounded_channel().1);
+        };
+        let (journal, openings, writer, messages) = Self::with(settings, directory, None, clock);
+        let thread = std::thread::Builder::new().name("journal".into());
+        if let Err(error) = thread.spawn(move || writer.run_alone(messages)) {
+            journal.fail(&format!("the journal has no thread: {error}"));
         }
         (journal, openings)
+    }
+
+    /// The same on a disk that a trial makes, and in the trial's time: without a thread of its own.
+    pub fn start_on(disk: Arc<dyn Disk>, clock: Clock) -> (Self, Openings) {
+        let (journal, openings, writer, messages) = Self::with(&Settings::default(), Path::new(""), Some(disk), clock);
+        tokio::spawn(writer.run(messages));
+        (journal, openings)
+    }
+
+    fn with(
+        settings: &Settings,
+        directory: &Path,
+        disk: Option<Arc<dyn Disk>>,
+        clock: Clock,
+    ) -> (Self, Openings, Writer, mpsc::Receiver<Message>) {
+        let (sender, openings) = mpsc::unbounded_channel();
+        let (messages, received) = mpsc::channel(REQUESTS);
+        let (status, shared) = (watch::Sender::default(), Shared::default());
+        let journal = Self { messages: Some(messages), status, shared, clock };
+        // Nothing has failed yet, but nothing can be written either.
+        let health = Health::Failing { since: clock.now(), why: "the journal is not open yet".into() };
+        journal.status.send_modify(|status| status.health = health);
+        let writer = Writer {
+            settings: settings.clone(),
+            directory: directory.to_owned(),
+            disk,
+            clock,
+            shared: journal.shared.clone(),
+            status: journal.status.clone(),
+            openings: sender,
+            bytes: 0,
+            rested: None,
+            tidied: None,
+            compacted: None,
+        };
+        (journal, openings, writer, received)
     }
 
     /// How it does, now and later.
@@ -174,7 +196,7 @@ impl Journal {
     ) -> impl Future<Output = Result<(), Unwritten>> + Send + use<> {
         let (journal, handed) = (self.clone(), self.hand_over(records));
         async move {
-            match tokio::time::timeout(patience, handed?).await {
+            match timeout(patience, handed?).await {
                 Ok(Ok(written)) => written,
                 Ok(Err(_)) => Err(journal.fail("the journal's thread has ended")),
                 Err(_) => Err(journal.fail(&format!("the disk has not answered within {patience:?}"))),
@@ -189,7 +211,7 @@ impl Journal {
         match messages.try_send(Message::Write(Request { records, done })) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(self.fail("the disk does not answer")),
-            Err(TrySendError::Disconnected(_)) => return Err(self.fail("the journal's thread has ended")),
+            Err(TrySendError::Closed(_)) => return Err(self.fail("the journal's thread has ended")),
         }
         if let Health::Failing { why, .. } = &self.status.borrow().health {
             return Err(Unwritten(why.clone()));
@@ -201,7 +223,7 @@ impl Journal {
     pub async fn close(&self, patience: Duration) {
         let (done, closed) = oneshot::channel();
         let asked = self.messages.as_ref().is_some_and(|messages| messages.try_send(Message::Close(done)).is_ok());
-        if asked && tokio::time::timeout(patience, closed).await.is_err() {
+        if asked && timeout(patience, closed).await.is_err() {
             tracing::error!(event = "journal-not-closed", "the journal did not close in time; a restart repairs it");
         }
     }
@@ -230,6 +252,8 @@ fn fail(status: &watch::Sender<Status>, why: &str, now: Timestamp) {
 struct Writer {
     settings: Settings,
     directory: PathBuf,
+    /// Other than that of the directory.
+    disk: Option<Arc<dyn Disk>>,
     clock: Clock,
     shared: Shared,
     status: watch::Sender<Status>,
@@ -243,7 +267,18 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, messages: &Receiver<Message>) {
+    /// Runs on this thread, which a disk may keep as long as it likes.
+    fn run_alone(self, messages: mpsc::Receiver<Message>) {
+        let status = self.status.clone();
+        let now = self.clock.now();
+        match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime.block_on(self.run(messages)),
+            Err(error) => fail(&status, &format!("the journal has no timer: {error}"), now),
+        }
+    }
+
+    async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        self.ready().await;
         if let Err(error) = self.open() {
             self.failed(&error);
             // Nobody may be listening.
@@ -251,11 +286,14 @@ impl Writer {
         }
         loop {
             let mut requests = Vec::new();
-            let closing = match messages.recv_timeout(REST) {
-                Ok(first) => gather(first, messages, &mut requests),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return self.close(),
+            let closing = match timeout(REST, messages.recv()).await {
+                Ok(Some(first)) => gather(first, &mut messages, &mut requests),
+                Ok(None) => return self.close(),
+                Err(_) => None,
             };
+            if !requests.is_empty() {
+                self.ready().await;
+            }
             self.recover();
             if !requests.is_empty() {
                 self.write(requests);
@@ -269,14 +307,27 @@ impl Writer {
         }
     }
 
+    async fn ready(&self) {
+        if let Some(disk) = &self.disk {
+            disk.ready().await;
+        }
+    }
+
+    fn size(&self) -> u64 {
+        self.disk.as_ref().map_or_else(|| retention::size(&file_in(&self.directory)), |disk| disk.size())
+    }
+
     fn open(&mut self) -> Result<(), OpenError> {
-        let mut database = open::open(&self.directory)?;
+        let mut database = match &self.disk {
+            None => open::open(&self.directory)?,
+            Some(disk) => open::open_on(&file_in(&self.directory), &**disk)?,
+        };
         let now = self.clock.now();
         let (recalled, bytes) = self.guarded(|| {
             store::prepare(&database)?;
             Ok((store::recall(&database, now)?, retention::bytes(&database)?))
         })?;
-        if retention::size(&file_in(&self.directory)) > self.settings.max_size {
+        if self.size() > self.settings.max_size {
             self.compacted = Some(Instant::now());
             // It is no smaller then, and nothing else is wrong.
             let _ = database.compact();
@@ -341,13 +392,13 @@ impl Writer {
             Err(error) if self.shared.read().is_some() => return self.failed(&error),
             Err(_) => {}
         }
-        let size = retention::size(&file_in(&self.directory));
+        let size = self.size();
         let rested = self.compacted.is_none_or(|compacted| compacted.elapsed() > COMPACT);
         if size > self.settings.max_size && rested {
             self.compacted = Some(Instant::now());
             self.shared.change(|database| database.as_mut().map(Database::compact));
         }
-        let size = retention::size(&file_in(&self.directory));
+        let size = self.size();
         self.status.send_if_modified(|status| std::mem::replace(&mut status.size, size) != size);
     }
 
@@ -403,7 +454,11 @@ impl Writer {
 }
 
 /// Everything that waits with `first`, up to a wish to close.
-fn gather(first: Message, messages: &Receiver<Message>, requests: &mut Vec<Request>) -> Option<oneshot::Sender<()>> {
+fn gather(
+    first: Message,
+    messages: &mut mpsc::Receiver<Message>,
+    requests: &mut Vec<Request>,
+) -> Option<oneshot::Sender<()>> {
     let mut next = Some(first);
     while let Some(message) = next {
         match message {

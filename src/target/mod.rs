@@ -12,6 +12,7 @@ mod group;
 mod memory;
 mod past;
 mod preflight;
+mod setup;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub use activities::Change;
 pub use asg::{AutoScaling, Survey};
 pub use error::{ErrorClass, ErrorKind, TargetError};
 pub use past::Past;
+pub use setup::Setup;
 
 /// How to reach the Auto Scaling API.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,8 +19,8 @@ use crate::observation::Rivals;
 /// those of a hundred groups.
 const ONE_BY_ONE: usize = 10;
 
-const POLICIES: &str = "DescribePolicies";
-const SCHEDULES: &str = "DescribeScheduledActions";
+pub(super) const POLICIES: &str = "DescribePolicies";
+pub(super) const SCHEDULES: &str = "DescribeScheduledActions";
 
 /// What is set up to change a group.
 #[derive(Clone, Copy, Debug, Default)]

@@ -100,6 +100,8 @@ fn environment(folder: &Path, prometheus: &str, auto_scaling: &str) -> Vec<(&'st
         ("PATH", format!("{}:{}", binary.display(), std::env::var("PATH").expect("a path"))),
         ("SETPOINT__PROMETHEUS__URL", prometheus.to_owned()),
         ("SETPOINT__AWS__ENDPOINT_URL", auto_scaling.to_owned()),
+        // Without a configuration.
+        ("AWS_ENDPOINT_URL_AUTO_SCALING", auto_scaling.to_owned()),
         ("SETPOINT__HTTP__LISTEN", "127.0.0.1:0".to_owned()),
         // As systemd does.
         ("RUNTIME_DIRECTORY", in_folder("")),

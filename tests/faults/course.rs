@@ -5,6 +5,7 @@ use std::time::Duration;
 use setpoint::observation::elapsed;
 use setpoint::simulation::{Workload, World};
 
+use crate::disk::Ill;
 use crate::proxy::Wire;
 use crate::table::{Fault, Meanwhile, Switch};
 use crate::trial::{self, Step, Trial};
@@ -17,6 +18,8 @@ pub const INTERVAL: Duration = Duration::from_secs(30);
 const ON: Duration = Duration::from_secs(260);
 const OFF: Duration = Duration::from_secs(500);
 const LATER: Duration = Duration::from_mins(1);
+/// From the beginning of a fault to the next cycle, with what the journal is given to answer.
+const BEFORE: Duration = Duration::from_secs(15);
 /// Converged this long after the faults, at the latest.
 const ENOUGH: Duration = Duration::from_mins(15);
 
@@ -89,7 +92,14 @@ pub fn world(seed: u64, names: &[&str]) -> World {
 }
 
 /// Puts every wire and the world into the state in which these faults are on.
-pub fn switch(trial: &Trial, faults: &[Fault], changed: &Fault, on: bool, groups: &[&str], only: &'static str) {
+pub async fn switch(
+    trial: &mut Trial,
+    faults: &[Fault],
+    changed: &Fault,
+    on: bool,
+    groups: &[&str],
+    only: &'static str,
+) {
     let wires = |of: fn(&Switch) -> Option<Wire>| {
         faults.iter().filter_map(|fault| of(&fault.switch)).map(|wire| (wire, only)).collect()
     };
@@ -103,6 +113,24 @@ pub fn switch(trial: &Trial, faults: &[Fault], changed: &Fault, on: bool, groups
         Switch::Group(act) => trial.world.with(|world| groups.iter().for_each(|group| act(world, group, on))),
         Switch::World(act) => trial.world.with(|world| act(world, on)),
         Switch::Clock(ahead) => trial.set_clock(if on { ahead } else { 0 }),
+        Switch::Disk(ill) => {
+            if matches!(ill, Ill::Dies(_)) && !on {
+                trial.disk.lose_power();
+            }
+            let ill = |fault: &Fault| if let Switch::Disk(ill) = fault.switch { Some(ill) } else { None };
+            trial.disk.set(faults.iter().filter_map(ill).collect());
+        }
+        Switch::Kill { empty } => {
+            if empty && on {
+                trial.wipe();
+            }
+        }
+    }
+    // What replaces the journal does so while nobody has it open, and power that fails comes back.
+    let dies = matches!(changed.switch, Switch::Disk(Ill::Dies(_)));
+    if changed.restarts() && on != dies {
+        let cycles = trial.since_start().div_duration_f64(INTERVAL).floor();
+        trial.restart(INTERVAL.mul_f64(cycles + 1.0)).await;
     }
 }
 
@@ -116,25 +144,31 @@ pub struct Outcome {
 /// Runs the course with these faults, each a minute after the one before.
 pub fn run(faults: &[Fault]) -> Outcome {
     trial::runtime().block_on(async {
-        let trial = Trial::start(world(1, &GROUPS), &configuration(&GROUPS)).await;
+        let mut trial = Trial::start(world(1, &GROUPS), &configuration(&GROUPS)).await;
         let mut on = Vec::new();
         for (fault, after) in faults.iter().zip(0..) {
             trial.until(ON + after * LATER).await;
             on.push(*fault);
-            switch(&trial, &on, fault, true, &GROUPS, "");
+            switch(&mut trial, &on, fault, true, &GROUPS, "").await;
         }
         let mut over = OFF;
+        trial.until(over).await;
+        let untold = untold(&trial, faults);
         for (fault, after) in faults.iter().zip(0..) {
             over = OFF + after * LATER;
             trial.until(over).await;
             on.remove(0);
-            switch(&trial, &on, fault, false, &GROUPS, "");
+            switch(&mut trial, &on, fault, false, &GROUPS, "").await;
         }
         let converged = converge(&trial, over.max(OFF + Duration::from_secs(70))).await;
         let misled = faults.iter().any(|fault| fault.meanwhile == Meanwhile::Misled);
         let mut broken = if misled { Vec::new() } else { truth(&trial) };
+        if !trial.journal_writes() {
+            broken.push("the journal has not recovered".into());
+        }
         let simulated = trial.since_start();
-        let steps = trial.stop().await;
+        let (steps, silent) = trial.end().await;
+        broken.extend(untold.into_iter().chain(silent).chain(grows(faults, &steps)));
         broken.extend(converged);
         broken.extend(trial::check(&steps));
         broken.extend(during(faults, &steps));
@@ -195,8 +229,29 @@ const HIDDEN: [(&str, &str, &str); 4] = [
     ("an instance refresh runs", "Auto Scaling answers what it did before", "of a time before the refresh"),
 ];
 
+/// Two of the same wire may.
+fn undo_each_other(faults: &[Fault]) -> bool {
+    let [first, second] = faults else { return false };
+    first.face() == second.face() && first.face() != "the disk"
+}
+
 fn is_hidden(fault: &Fault, faults: &[Fault]) -> bool {
     HIDDEN.iter().any(|(hidden, by, _)| fault.name == *hidden && faults.iter().any(|other| other.name == *by))
+}
+
+/// A journal that fails is told of at the door.
+fn untold(trial: &Trial, faults: &[Fault]) -> Option<String> {
+    let [fault] = faults else { return None };
+    let told = trial.unready().is_some_and(|why| why.contains("nothing is removed while the journal can't be written"));
+    (fault.meanwhile == Meanwhile::Unrecorded && !told).then(|| format!("{:?} is said of it", trial.unready()))
+}
+
+/// No disk keeps a fleet from growing.
+fn grows(faults: &[Fault], steps: &[Step]) -> Option<String> {
+    let [fault] = faults else { return None };
+    let lasts = |step: &&Step| &*step.policy.name == "rising" && (ON..OFF).contains(&step.at);
+    let grown = steps.iter().filter(lasts).any(|step| step.change().is_some_and(|(from, to)| to > from));
+    (fault.face() == "the disk" && !grown).then(|| "nothing was added".into())
 }
 
 /// What must hold while the faults last.
@@ -207,12 +262,16 @@ fn during(faults: &[Fault], steps: &[Step]) -> Vec<String> {
         for step in steps.iter().filter(lasts) {
             let change = step.change();
             let right = match fault.meanwhile {
-                // Two of the same wire may undo each other.
-                _ if faults.len() > 1 && faults.iter().all(|other| other.face() == fault.face()) => true,
+                _ if undo_each_other(faults) => true,
                 _ if is_hidden(fault, faults) => true,
                 Meanwhile::Blind if faults.len() > 1 => change.is_none_or(|(from, to)| to > from),
                 Meanwhile::Blind => change.is_none() && !step.sees(),
                 Meanwhile::NeverLowers => change.is_none_or(|(from, to)| to > from),
+                Meanwhile::Unrecorded => {
+                    let told =
+                        step.at < ON + after * LATER + INTERVAL + BEFORE || step.evaluation.observation.unrecorded;
+                    told && change.is_none_or(|(from, to)| to > from)
+                }
                 Meanwhile::Follows => faults.len() > 1 || step.sees(),
                 Meanwhile::Obeys | Meanwhile::Misled => true,
             };

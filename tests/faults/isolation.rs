@@ -31,12 +31,12 @@ fn decided(fault: Option<&Fault>, only: &'static str) -> Vec<Decided> {
         let load = || Workload::through(vec![(Duration::from_secs(190), 300.0), (Duration::from_mins(5), 1500.0)]);
         let world =
             NAMES.iter().fold(trial::world(1), |world, name| world.with_fleet(trial::group(name, 3, BOOT), load()));
-        let trial = Trial::start(world, &configuration()).await;
+        let mut trial = Trial::start(world, &configuration()).await;
         for (at, on) in [(ON, true), (OFF, false)] {
             trial.until(at).await;
             let Some(fault) = fault else { continue };
             let changed = [*fault];
-            course::switch(&trial, if on { &changed } else { &[] }, fault, on, &["hit"], only);
+            course::switch(&mut trial, if on { &changed } else { &[] }, fault, on, &["hit"], only).await;
         }
         trial.until(END).await;
         let steps = trial.stop().await;
@@ -54,7 +54,7 @@ fn limits(fault: &Fault) -> &'static [(&'static str, usize)] {
         Switch::Prometheus(_) => &[("hit", 1)],
         Switch::AutoScaling(_) => &[("us-east-1", 2), ("AutoScalingGroupName=hit", 1)],
         Switch::Group(_) => &[("", 1)],
-        Switch::World(_) | Switch::Clock(_) => &[],
+        Switch::World(_) | Switch::Clock(_) | Switch::Disk(_) | Switch::Kill { .. } => &[],
     }
 }
 

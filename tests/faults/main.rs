@@ -3,6 +3,7 @@
 #[path = "../lifetimes/checker.rs"]
 mod checker;
 mod course;
+mod disk;
 #[path = "../drawn/mod.rs"]
 mod drawn;
 mod isolation;
@@ -57,20 +58,22 @@ fn survive(what: &str, trials: &[Vec<Fault>]) {
     assert!(failed.is_empty(), "{}", failed.iter().map(say).collect::<Vec<_>>().join("\n"));
 }
 
-/// `SETPOINT_FAULT` names one or more by a part of its name.
+/// `SETPOINT_FAULT` names one or more by a part of its name, or of what it is of.
 #[test]
 fn each_fault_alone_is_survived() {
     let only = env::var("SETPOINT_FAULT").unwrap_or_default();
-    let chosen = FAULTS.iter().filter(|fault| fault.name.contains(&only));
+    let chosen = FAULTS.iter().filter(|fault| fault.is_called(&only));
     survive("each fault alone", &chosen.map(|fault| vec![*fault]).collect::<Vec<_>>());
 }
 
-/// `SETPOINT_FAULT_PAIRS` is how many are drawn, or `all`; `SETPOINT_FAULT_SEED` is what they are drawn from.
+/// `SETPOINT_FAULT` names one of the two. `SETPOINT_FAULT_PAIRS` is how many are drawn, or `all`; `SETPOINT_FAULT_SEED` is what they are drawn from.
 #[test]
 fn pairs_of_faults_are_survived() {
     let wanted = env::var("SETPOINT_FAULT_PAIRS").unwrap_or_else(|_| "16".into());
     let firsts = FAULTS.iter().enumerate();
     let mut pairs: Vec<_> = firsts.flat_map(|(n, a)| FAULTS[n + 1..].iter().map(|b| vec![*a, *b])).collect();
+    let only = env::var("SETPOINT_FAULT").unwrap_or_default();
+    pairs.retain(|pair| pair.iter().any(|fault| fault.is_called(&only)));
     if wanted != "all" {
         let seed = env::var("SETPOINT_FAULT_SEED").map_or(1, |seed| seed.parse().expect("a number"));
         let mut rng = Rng::new(seed);
@@ -107,18 +110,31 @@ fn random_lives_of_the_whole_daemon_break_no_rule() {
     let results = all(&seeds, |seed| (*seed, life::live(u64::from(*seed), hours)));
     let simulated: Duration = results.iter().map(|(_, life)| life.simulated).sum();
     let cycles: usize = results.iter().map(|(_, life)| life.steps.len()).sum();
+    let met: Vec<_> = life::MET
+        .iter()
+        .zip(0..)
+        .map(|(what, n)| (what, results.iter().map(|(_, life)| life.met()[n]).sum::<usize>()))
+        .collect();
+    println!("{met:?}");
     let failed: Vec<_> = results.iter().filter(|(_, life)| !life.broken.is_empty()).collect();
     let (days, violations) = (simulated.as_secs_f64() / 86_400.0, failed.len());
     println!("| random lives | {lives} | {cycles} | {days:.1} d | {violations} | {:.0?} |", began.elapsed());
     let say = |(seed, life): &&(u32, life::Life)| format!("SETPOINT_DAEMON_SEED={seed}: {:.900}", life.broken[0]);
     assert!(failed.is_empty(), "{}", failed.iter().map(say).collect::<Vec<_>>().join("\n"));
+    // Chance owes every one of them to lives that are long enough, but for a brake, which needs a growth that nothing else
+    // stops for a while.
+    let missing: Vec<_> = met.iter().filter(|(what, times)| **what != "brake" && *times == 0).collect();
+    assert!(hours * lives < 100 || missing.is_empty(), "{missing:?}");
 }
 
 #[test]
 fn the_same_seed_gives_the_same_life_again() {
-    let lives = all(&[7, 7], |seed| life::live(*seed, 1).deeds());
+    let lives = all(&[9, 9], |seed| life::live(*seed, 1));
+    let [restarts, unrecorded, ..] = lives[0].met();
+    assert!(restarts > 0 && unrecorded > 0, "the disk and the restarts are among it: {restarts} {unrecorded}");
+    let lives: Vec<_> = lives.iter().map(life::Life::deeds).collect();
     assert!(
-        lives[0].iter().any(|(.., decision, _)| *decision != setpoint::control::Decision::Hold),
+        lives[0].iter().any(|(.., decision, _, _)| *decision != setpoint::control::Decision::Hold),
         "something happens"
     );
     let differs = lives[0].iter().zip(&lives[1]).find(|(a, b)| a != b);

@@ -1,5 +1,6 @@
 //! The faults: what each is called, what it is switched on by, and what must hold while it lasts.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use setpoint::policy::Capacity;
@@ -7,6 +8,7 @@ use setpoint::simulation::activity::{InstanceRefresh, ScalingPolicy};
 use setpoint::simulation::group::Update;
 use setpoint::simulation::{LaunchFault, World};
 
+use crate::disk::{Ill, Instead};
 use crate::proxy::Wire;
 use crate::spoiled as spoilt;
 use crate::trial::group;
@@ -18,6 +20,8 @@ pub enum Meanwhile {
     Blind,
     /// It never removes any.
     NeverLowers,
+    /// The same, and it says that the journal fails: in readiness, and in every evaluation.
+    Unrecorded,
     /// What it does without the fault.
     Follows,
     /// What the rules allow that hold at all times.
@@ -26,7 +30,7 @@ pub enum Meanwhile {
     Misled,
 }
 
-use Meanwhile::{Blind, Follows, Misled, NeverLowers, Obeys};
+use Meanwhile::{Blind, Follows, Misled, NeverLowers, Obeys, Unrecorded};
 
 /// What a fault is switched on and off by.
 #[derive(Clone, Copy)]
@@ -39,9 +43,15 @@ pub enum Switch {
     World(fn(&mut World, bool)),
     /// The daemon's clock is ahead by so many seconds.
     Clock(i64),
+    /// Of the disk that the journal is on.
+    Disk(Ill),
+    /// The daemon is killed and started again, on an empty disk or on its journal.
+    Kill {
+        empty: bool,
+    },
 }
 
-use Switch::{AutoScaling, Clock, Prometheus};
+use Switch::{AutoScaling, Clock, Disk, Kill, Prometheus};
 
 #[derive(Clone, Copy)]
 pub struct Fault {
@@ -58,7 +68,17 @@ impl Fault {
             AutoScaling(_) => "Auto Scaling",
             Switch::Group(_) | Switch::World(_) => "the groups",
             Clock(_) => "the clock",
+            Disk(_) | Kill { .. } => "the disk",
         }
+    }
+
+    pub fn is_called(&self, part: &str) -> bool {
+        self.name.contains(part) || self.face().contains(part)
+    }
+
+    /// The daemon is started again when it begins or ends.
+    pub fn restarts(&self) -> bool {
+        matches!(self.switch, Kill { .. } | Disk(Ill::Dies(_) | Ill::Replaced(_)))
     }
 }
 
@@ -76,6 +96,10 @@ const fn answer(name: &'static str, edit: fn(crate::proxy::Answer) -> crate::pro
 
 const fn aws(name: &'static str, wire: Wire) -> Fault {
     fault(name, AutoScaling(wire), Blind)
+}
+
+const fn disk(name: &'static str, ill: Ill, meanwhile: Meanwhile) -> Fault {
+    fault(name, Disk(ill), meanwhile)
 }
 
 const fn reply(name: &'static str, edit: fn(crate::proxy::Answer) -> crate::proxy::Answer) -> Fault {
@@ -187,6 +211,21 @@ pub const FAULTS: &[Fault] = &[
     fault("AWS has no capacity", Switch::World(no_capacity), Obeys),
     fault("launches fail", Switch::World(launches_fail), Obeys),
     fault("instances boot three minutes longer", Switch::World(slow_boot), Obeys),
+    disk("the disk is full", Ill::Write(ErrorKind::StorageFull), Unrecorded),
+    disk("the disk is read-only", Ill::Write(ErrorKind::ReadOnlyFilesystem), Unrecorded),
+    disk("the disk fails to write", Ill::Write(ErrorKind::Other), Unrecorded),
+    disk("the disk fails to sync", Ill::Sync, Unrecorded),
+    disk("the disk fails to sync every second time", Ill::SomeSyncs, Obeys),
+    disk("the disk fails to read", Ill::Read, Obeys),
+    disk("the disk hangs", Ill::Hangs, Unrecorded),
+    disk("the disk takes ten seconds", Ill::Slow(Duration::from_secs(10)), NeverLowers),
+    disk("the disk takes a second", Ill::Slow(Duration::from_secs(1)), Follows),
+    disk("the power fails at the first write", Ill::Dies(1), Unrecorded),
+    disk("the power fails between the writes and the sync", Ill::Dies(u32::MAX), Unrecorded),
+    disk("a newer version has written the journal", Ill::Replaced(Instead::Newer), Unrecorded),
+    disk("something else is in the journal's place", Ill::Replaced(Instead::Notes), Unrecorded),
+    fault("the daemon is killed", Kill { empty: false }, Obeys),
+    fault("the daemon is killed and its journal is gone", Kill { empty: true }, Obeys),
 ];
 
 fn reset(world: &mut World, name: &str) {

@@ -2,7 +2,7 @@
 //! stands while anything is ready, so that a day passes in seconds and the same twice gives the same twice.
 #![allow(dead_code, reason = "each test crate uses its own part")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use setpoint::clock::Clock;
 use setpoint::config;
 use setpoint::control::{Decision, Evaluation, Outcome};
 use setpoint::daemon::{Command, Daemon};
+use setpoint::journal::{Health, Journal, Recalled};
 use setpoint::policy::{Capacity, Policy};
 use setpoint::simulation::{GroupSettings, World, WorldServer};
 use setpoint::status::{Board, PolicyStatus, Snapshot};
@@ -21,10 +22,14 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::checker::{Case, Checker};
+use crate::disk::MemoryDisk;
 use crate::proxy::Proxy;
 
 /// The world is this old when the daemon starts, so that every query finds a past.
 const PAST: Duration = Duration::from_mins(2);
+
+/// After this long everything that is known has been written down again.
+const WRITTEN: Duration = Duration::from_secs(90);
 
 /// One evaluation, as it was published.
 #[derive(Clone, Debug)]
@@ -36,6 +41,12 @@ pub struct Step {
     pub outcome: Outcome,
     /// How many evaluations its policy has had, since it is known.
     pub number: u64,
+    /// How often the daemon had been started before.
+    pub life: u32,
+    /// The daemon had a memory of its policy when it was started.
+    pub remembered: bool,
+    /// The journal was failing when it was published.
+    pub journal_failing: bool,
 }
 
 impl Step {
@@ -60,6 +71,18 @@ type Policies = BTreeMap<Arc<str>, Arc<Policy>>;
 struct Record {
     steps: Vec<Step>,
     policies: Policies,
+    life: u32,
+    /// What the daemon had a memory of when it was started.
+    remembered: BTreeSet<Arc<str>>,
+}
+
+type Load = Arc<dyn Fn() -> Result<config::Config, config::Findings> + Send + Sync>;
+
+/// A daemon, from its start to its end.
+struct Running {
+    commands: mpsc::Sender<Command>,
+    daemon: JoinHandle<()>,
+    recorder: JoinHandle<()>,
 }
 
 /// A daemon on a world, until it is stopped.
@@ -67,14 +90,17 @@ pub struct Trial {
     pub world: WorldServer,
     pub prometheus: Proxy,
     pub auto_scaling: Proxy,
+    pub disk: MemoryDisk,
     pub board: Board,
+    clock: Clock,
     started: Instant,
     ahead: &'static AtomicI64,
     record: Arc<Mutex<Record>>,
     text: Arc<Mutex<String>>,
-    commands: mpsc::Sender<Command>,
-    daemon: JoinHandle<()>,
-    recorder: JoinHandle<()>,
+    load: Load,
+    /// When the disk was emptied last.
+    wiped: Option<Duration>,
+    running: Running,
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {
@@ -112,20 +138,64 @@ impl Trial {
             ("SETPOINT__AWS__ENDPOINT_URL".to_owned(), auto_scaling.url.clone()),
         ];
         let text = Arc::new(Mutex::new(text.to_owned()));
-        let load = {
+        let load: Load = {
             let text = Arc::clone(&text);
-            move || config::parse("trial.toml", &text.lock().expect("no panic"), environment.clone())
+            Arc::new(move || config::parse("trial.toml", &text.lock().expect("no panic"), environment.clone()))
         };
         let config = load().unwrap_or_else(|findings| panic!("{findings}"));
-        let record = Arc::new(Mutex::new(Record { policies: policies(&config), steps: Vec::new() }));
-        let credentials = Credentials::from_keys("trial", "trial", None);
-        let starting = Box::pin(Daemon::start(config, clock, board.clone(), Some(credentials)));
-        let daemon = starting.await.expect("a daemon");
-        let (commands, received) = mpsc::channel(4);
-        let started = Instant::now();
-        let recorder = tokio::spawn(record_all(board.clone(), Arc::clone(&record), started));
-        let daemon = tokio::spawn(daemon.run(received, Box::new(load)));
-        Self { world, prometheus, auto_scaling, board, started, ahead, record, text, commands, daemon, recorder }
+        let record = Arc::new(Mutex::new(Record { policies: policies(&config), ..Record::default() }));
+        let (disk, started) = (MemoryDisk::default(), Instant::now());
+        let running = run(&disk, clock, &board, &load, &record, started).await;
+        Self {
+            world,
+            prometheus,
+            auto_scaling,
+            disk,
+            board,
+            clock,
+            started,
+            ahead,
+            record,
+            text,
+            load,
+            wiped: None,
+            running,
+        }
+    }
+
+    /// Empties the disk.
+    pub fn wipe(&mut self) {
+        self.disk.wipe();
+        self.wiped = Some(self.since_start());
+    }
+
+    /// Ends the daemon as a kill would, and starts it again at `at`.
+    pub async fn restart(&mut self, at: Duration) {
+        self.disk.detach();
+        self.running.daemon.abort();
+        self.running.recorder.abort();
+        self.until(at).await;
+        {
+            let mut record = self.record.lock().expect("no panic");
+            record.life += 1;
+            // What the journal has missed is in the groups' activities and in Prometheus, but not without a journal.
+            let kept = self.wiped.is_none_or(|wiped| wiped + WRITTEN < at);
+            record.remembered = record.policies.keys().filter(|_| kept).cloned().collect();
+        }
+        self.board = Board::new(Snapshot::new("trial".into(), self.clock.now()));
+        self.running = run(&self.disk, self.clock, &self.board, &self.load, &self.record, self.started).await;
+        if !self.journal_writes() {
+            self.record.lock().expect("no panic").remembered.clear();
+        }
+    }
+
+    pub fn journal_writes(&self) -> bool {
+        self.board.reader().borrow().journal.health == Health::Writable
+    }
+
+    /// What readiness says is wrong.
+    pub fn unready(&self) -> Option<String> {
+        self.board.reader().borrow().readiness(self.clock.now()).err()
     }
 
     /// Until this long after the start.
@@ -143,13 +213,16 @@ impl Trial {
     }
 
     pub async fn reload(&self, text: &str) -> Result<(), String> {
-        text.clone_into(&mut *self.text.lock().expect("no panic"));
+        let before = std::mem::replace(&mut *self.text.lock().expect("no panic"), text.to_owned());
         let (answer, outcome) = oneshot::channel();
-        self.commands.send(Command::Reload(answer)).await.expect("the daemon runs");
+        self.running.commands.send(Command::Reload(answer)).await.expect("the daemon runs");
         let outcome = outcome.await.expect("an answer");
         if outcome.is_ok() {
             let config = config::parse("trial.toml", text, []).expect("it was loaded just now");
             self.record.lock().expect("no panic").policies = policies(&config);
+        } else {
+            // Nobody leaves a file behind with which the daemon would not start.
+            *self.text.lock().expect("no panic") = before;
         }
         outcome
     }
@@ -172,12 +245,18 @@ impl Trial {
 
     /// Ends the daemon and returns all that it did.
     pub async fn stop(self) -> Vec<Step> {
-        self.commands.send(Command::Stop).await.expect("the daemon runs");
-        self.daemon.await.expect("the daemon ends by itself");
-        self.recorder.abort();
-        drop(self.recorder.await);
-        let mut record = self.record.lock().expect("no panic");
-        std::mem::take(&mut record.steps)
+        self.end().await.0
+    }
+
+    /// Ends the daemon and returns all that it did, and of that what should be in its journal and is not.
+    pub async fn end(self) -> (Vec<Step>, Vec<String>) {
+        self.running.commands.send(Command::Stop).await.expect("the daemon runs");
+        self.running.daemon.await.expect("the daemon ends by itself");
+        self.running.recorder.abort();
+        drop(self.running.recorder.await);
+        let steps = std::mem::take(&mut self.record.lock().expect("no panic").steps);
+        let silent = unrecorded(&steps, &recall(&self.disk).await, self.wiped);
+        (steps, silent)
     }
 }
 
@@ -185,12 +264,61 @@ fn policies(config: &config::Config) -> Policies {
     config.policies.iter().map(|policy| (policy.name.clone(), Arc::new(policy.clone()))).collect()
 }
 
+async fn run(
+    disk: &MemoryDisk,
+    clock: Clock,
+    board: &Board,
+    load: &Load,
+    record: &Arc<Mutex<Record>>,
+    started: Instant,
+) -> Running {
+    let config = load().unwrap_or_else(|findings| panic!("{findings}"));
+    let credentials = Credentials::from_keys("trial", "trial", None);
+    let journal = Journal::start_on(Arc::new(disk.clone()), clock);
+    let starting = Box::pin(Daemon::start_with(config, clock, board.clone(), Some(credentials), journal));
+    let daemon = starting.await.expect("a daemon");
+    let (commands, received) = mpsc::channel(4);
+    let recorder = tokio::spawn(record_all(board.clone(), Arc::clone(record), started));
+    let load = Arc::clone(load);
+    let daemon = tokio::spawn(daemon.run(received, Box::new(move || load())));
+    Running { commands, daemon, recorder }
+}
+
+/// What a daemon would recall that started on this disk now.
+async fn recall(disk: &MemoryDisk) -> Recalled {
+    let clock = Clock::accelerated(origin() + Duration::from_hours(1), 1.0);
+    let (_journal, mut openings) = Journal::start_on(Arc::new(disk.clone()), clock);
+    openings.recv().await.expect("an attempt").expect("a journal that opens")
+}
+
+/// What was done while the journal could be written is in it.
+fn unrecorded(steps: &[Step], recalled: &Recalled, wiped: Option<Duration>) -> Vec<String> {
+    let known = |step: &&Step| {
+        let actions = recalled.policies.get(&step.policy.name).map(|memory| &memory.actions[..]).unwrap_or_default();
+        actions.iter().any(|action| {
+            action.at == step.evaluation.at && step.change() == Some((action.from.get(), action.to.get()))
+        })
+    };
+    let excused = |step: &&Step| {
+        let wiped = wiped.is_some_and(|wiped| step.at <= wiped);
+        // The oldest of a day are forgotten.
+        let old = steps.last().is_some_and(|last| step.at + Duration::from_hours(20) < last.at);
+        wiped || old || step.journal_failing || step.evaluation.observation.unrecorded
+    };
+    let silent = steps.iter().filter(|step| step.change().is_some() && !known(step) && !excused(step));
+    silent.map(|step| format!("{} {:?} at {:?} is in no journal", step.policy.name, step.change(), step.at)).collect()
+}
+
 /// Writes down every evaluation as it is published.
 async fn record_all(board: Board, record: Arc<Mutex<Record>>, started: Instant) {
     let mut reader = board.reader();
     let mut seen: BTreeMap<Arc<str>, u64> = BTreeMap::new();
     loop {
-        let published: Vec<_> = reader.borrow_and_update().policies.values().cloned().collect();
+        let (published, journal_failing) = {
+            let snapshot = reader.borrow_and_update();
+            let failing = matches!(snapshot.journal.health, Health::Failing { .. });
+            (snapshot.policies.values().cloned().collect::<Vec<_>>(), failing)
+        };
         for status in published {
             let Some(evaluation) = status.evaluation.clone() else { continue };
             let before = seen.insert(status.name.clone(), status.counters.evaluations);
@@ -202,7 +330,9 @@ async fn record_all(board: Board, record: Arc<Mutex<Record>>, started: Instant) 
             let mut record = record.lock().expect("no panic");
             let policy = Arc::clone(&record.policies[&status.name]);
             let number = status.counters.evaluations;
-            record.steps.push(Step { at: started.elapsed(), policy, evaluation, outcome, number });
+            let (life, remembered) = (record.life, record.remembered.contains(&status.name));
+            let at = started.elapsed();
+            record.steps.push(Step { at, policy, evaluation, outcome, number, life, remembered, journal_failing });
         }
         if reader.changed().await.is_err() {
             return;
@@ -212,13 +342,19 @@ async fn record_all(board: Board, record: Arc<Mutex<Record>>, started: Instant) 
 
 /// What a checker that shares no code with the core has to say of every step.
 pub fn check(steps: &[Step]) -> Vec<String> {
-    let mut checkers: BTreeMap<Arc<str>, (u64, Checker)> = BTreeMap::new();
+    let mut checkers: BTreeMap<Arc<str>, (u32, u64, Checker)> = BTreeMap::new();
     let mut broken = Vec::new();
     for step in steps {
         let Step { policy, evaluation, .. } = step;
-        let (number, checker) = checkers.entry(policy.name.clone()).or_default();
+        let (life, number, checker) = checkers.entry(policy.name.clone()).or_default();
+        // A restart is no event, as long as the journal is there.
+        let goes_on = std::mem::replace(life, step.life) != step.life && step.remembered;
         if step.number == 1 {
-            checker.restart();
+            if goes_on {
+                checker.resume(evaluation.at);
+            } else {
+                checker.restart();
+            }
         } else if step.number != *number + 1 {
             broken.push(format!("{} at {:?}: an evaluation was not seen", policy.name, step.at));
         }

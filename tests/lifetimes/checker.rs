@@ -1,4 +1,5 @@
 //! What must hold whatever happens, checked from outside: from the policy, what was seen and what was decided alone.
+#![allow(dead_code, reason = "each test crate uses its own part")]
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -70,6 +71,12 @@ impl Checker {
     /// The core's memory is lost, and so what it can be held to.
     pub fn restart(&mut self) {
         *self = Self::default();
+    }
+
+    /// The core is back with its memory, and may have read the window that it missed from elsewhere.
+    pub fn resume(&mut self, now: Timestamp) {
+        self.since = self.since.map(|_| now.saturating_sub(A_DAY).expect("a moment"));
+        self.seen = Some(now);
     }
 
     pub fn settled(&mut self, decision: Decision, outcome: Outcome, now: Timestamp) {
