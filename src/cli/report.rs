@@ -183,7 +183,7 @@ mod tests {
             "web, from 2026-03-02T00:00:00Z to 2026-04-01T00:00:00Z",
             "At 0.0816 an instance-hour:",
             "as it was                          3226.5    263.28                           12",
-            "always at max                    143400.0  11701.44  11438.16   97.7 %         ?",
+            "always at max                    143400.0  11701.44  11438.16   97.8 %         ?",
             "always at its peak                 6453.0    526.56    263.28   50.0 %         ?",
             "previous policy, replayed          3301.2    269.38                           31",
             "Its size is unknown for 3.0 h of this time, which is left out.",

@@ -78,3 +78,29 @@ fn replayed(name: &str, policy: &Policy, history: &History) -> anyhow::Result<Re
     let over_minutes = score.over_objective / 100.0 * minutes;
     Ok(Replayed { name: name.to_owned(), instance_hours: score.instance_hours, over_minutes })
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn half_the_target_comes_to_twice_the_instances() {
+        let came_to = |target: f64| {
+            let text = format!(
+                "[prometheus]\nurl = \"http://127.0.0.1:1\"\n[[policy]]\nname = \"web\"\nasg = \"web\"\nmode = \"active\"\n\
+                 min = 1\nmax = 100\n[[policy.metric]]\nname = \"rps\"\nkind = \"total\"\nquery = \"rps\"\ntarget = {target}"
+            );
+            let config = config::parse("setpoint.toml", &text, []).unwrap_or_else(|findings| panic!("{findings}"));
+            let (from, step) = (Timestamp::UNIX_EPOCH, Duration::from_secs(15));
+            let metrics = vec![vec![Some(1000.0); 4 * 60 * 24]];
+            let history = History { from, step, metrics, capacity: None, launches: None };
+            replayed("web", &config.policies[0], &history).expect("a replay")
+        };
+        let (now, before) = (came_to(100.0), came_to(50.0));
+        assert!((now.instance_hours / 240.0 - 1.0).abs() < 0.1, "{now:?}");
+        assert!((before.instance_hours / now.instance_hours - 2.0).abs() < 0.1, "{before:?} and {now:?}");
+        assert!(now.over_minutes < 60.0, "{now:?}");
+    }
+}
