@@ -12,6 +12,7 @@
 //! | [`policy`] | what one group must be kept at |
 //! | [`observation`] | what was seen at one moment |
 //! | [`order`] | what operators order, by whom, why and until when |
+//! | [`account`] | what a group came to over time, beside what it would have come to otherwise |
 //! | [`control`] | the core: pure decisions, no I/O, no clock, cannot fail |
 //! | [`metric`] | where measurements come from |
 //! | [`target`] | what is scaled |
@@ -37,6 +38,7 @@
 //! `target` applies,
 //! `control::settle` takes the outcome, and `status` is published. There is no way back.
 
+pub mod account;
 #[cfg(feature = "daemon")]
 pub mod api;
 #[cfg(feature = "daemon")]

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use utoipa::ToSchema;
 
+use crate::account::{Ledger, Look, Stretch};
 use crate::control::{Decision, Evaluation, Outcome};
 use crate::journal::{Health, Status as JournalStatus};
 use crate::observation::{GroupStatus, Measurement, Tallies, Tally, elapsed, seconds};
@@ -131,6 +132,10 @@ pub struct PolicyStatus {
     pub counters: Counters,
     /// Its recent past.
     pub series: Series,
+    /// The price of an instance-hour, where it is known.
+    pub price: Option<f64>,
+    /// What its group has come to.
+    pub ledger: Ledger,
 }
 
 /// One metric of a policy.
@@ -212,6 +217,8 @@ impl PolicyStatus {
             last_action: None,
             counters: Counters::default(),
             series: Series::new(policy.interval, policy.metrics.len()),
+            price: policy.instance_price,
+            ledger: Ledger::default(),
         }
     }
 
@@ -228,6 +235,32 @@ impl PolicyStatus {
     /// The instances that a measurement is related to; `None` where there are none, or nobody knows.
     pub fn serving(&self) -> Option<f64> {
         self.group.map(|group| group.serving()).filter(|serving| *serving > Capacity::ZERO).map(Capacity::as_f64)
+    }
+
+    /// Enters what was seen at `at` into the ledger. Gives the stretch that has ended with it.
+    pub fn account(&mut self, at: Timestamp) -> Option<Stretch> {
+        let size = self.group.map(|group| group.in_service.plus(group.pending));
+        let look = Look { at, size, max: self.max, over: self.is_over() };
+        self.ledger.look(look, PATIENCE * self.interval)
+    }
+
+    /// Whether a latency is over its target or, where the policy has none, another metric by more than a tenth, which is
+    /// what a controller that keeps it at its target leaves to noise. `None` where that is unknown.
+    fn is_over(&self) -> Option<bool> {
+        const LEEWAY: f64 = 1.1;
+        let promised = |metric: &&MetricStatus| metric.kind == MetricKind::Latency;
+        let any = self.metrics.iter().any(|metric| promised(&metric));
+        let counted = self.metrics.iter().filter(|metric| !any || promised(metric));
+        let mut known = Some(false);
+        for metric in counted {
+            let most = if any { metric.target } else { LEEWAY * metric.target };
+            match self.against_target(metric) {
+                Some(value) if value > most => return Some(true),
+                Some(_) => {}
+                None => known = None,
+            }
+        }
+        known
     }
 
     /// What the last evaluation decided.

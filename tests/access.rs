@@ -89,7 +89,7 @@ async fn over_socket(path: &Path, head: &str) -> Answer {
     send(UnixStream::connect(path).await.unwrap(), head, "").await.unwrap()
 }
 
-const READS: [&str; 11] = [
+const READS: [&str; 12] = [
     "/plain",
     "/readyz",
     "/metrics",
@@ -98,6 +98,7 @@ const READS: [&str; 11] = [
     "/api/v1/policies/web",
     "/api/v1/policies/web/explain",
     "/api/v1/policies/web/series",
+    "/api/v1/policies/web/cost",
     "/api/v1/policies/nobody",
     "/openapi.json",
     "/nothing",

@@ -130,6 +130,8 @@ async fn an_operator_sees_what_the_api_says_and_pauses_a_policy() {
         browser.until("!cell.isConnected");
         assert_eq!(browser.run("link.isConnected"), true, "an update between a press and its release loses the click");
         browser.click("[data-policy=tickets] a");
+        let cost = browser.until("document.querySelector('.policy .cost')?.innerText");
+        assert!(cost.as_str().unwrap().contains(" instance-hours; no known price; "), "{cost}");
         assert_eq!(browser.until(DRAWN), 4, "capacity and three metrics");
         let colours = browser.run(COLOURS);
         let drawn = colours.as_array().unwrap().iter().all(|colours| colours.as_u64().unwrap() > 5);

@@ -906,6 +906,14 @@ fn every_key_of_a_guard_arrives_where_it_belongs() {
 }
 
 #[test]
+fn a_type_of_instance_has_its_list_price() {
+    let policy = policy_with("region = \"us-east-1\"\ninstance_type = \"m7g.large\"");
+    assert_eq!(policy.instance_price, Some(0.0816));
+    let nowhere = with("region = \"us-east-1\"\n", "").replace("mode =", "▸instance_type = \"m7g.large\"\nmode =");
+    check_text(&nowhere, "policy[web].instance_type", "has no price here without a region, expected region beside it");
+}
+
+#[test]
 fn guards_are_checked() {
     const ERRORS: &str = "name = \"errors\"\nquery = \"e\"\nabove = 1\n";
     assert_eq!(policy_with("").brake, Some(Brake { factor: 2.0 }));
@@ -924,6 +932,19 @@ fn guards_are_checked() {
         ("▸max_spend_per_day = 1", "max_spend_per_day", "has no effect without instance_price"),
         ("instance_price = 1\n▸max_spend_per_hour = 0", "max_spend_per_hour", "a number above 0, found 0"),
         ("instance_price = 1\n▸max_spend_per_day = -1", "max_spend_per_day", "a number above 0"),
+        ("▸instance_type = 7", "instance_type", "expected a text in quotes, found 7"),
+        ("▸instance_type = \"large\"", "instance_type", "an instance type such as \"m7g.large\", found \"large\""),
+        ("instance_price = 1\n▸instance_type = \"m7g.large\"", "instance_type", "excludes instance_price"),
+        (
+            "region = \"eu-west-1\"\n▸instance_type = \"m7g.large\"",
+            "instance_type",
+            "has no price here in eu-west-1, expected instance_price in its place",
+        ),
+        (
+            "region = \"us-east-1\"\ninstance_type = \"m7g.large\"\n▸max_spend_per_hour = 1",
+            "max_spend_per_hour",
+            "has no effect without instance_price",
+        ),
         ("instance_price = 1\n▸max_spend = 3", "max_spend", "unknown key"),
         ("▸hold_scale_in_while = []", "hold_scale_in_while", "is empty"),
         ("▸hold_scale_in_while = \"errors\"", "hold_scale_in_while", "expected a list of tables"),

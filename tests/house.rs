@@ -11,11 +11,12 @@ const ROOMS: &[(&str, &str)] = &[
     ("observation", "policy"),
     ("order", "policy"),
     ("control", "policy observation"),
+    ("account", "policy observation"),
     ("metric", "policy observation"),
     ("target", "policy observation"),
-    ("journal", "policy observation order control clock"),
+    ("journal", "policy observation order control clock account"),
     // Of the journal only how it does.
-    ("status", "policy observation order control journal::Status journal::Health"),
+    ("status", "policy observation order control account journal::Status journal::Health"),
     ("notification", "policy observation order control journal::Health status clock telemetry"),
     ("simulation", "policy observation control clock"),
     ("tuning", "policy observation control simulation"),
@@ -30,15 +31,15 @@ const ROOMS: &[(&str, &str)] = &[
          api::Settings api::Tls api::Token api::Role journal::Settings notification::Channel notification::Kind \
          notification::Address notification::Topic rehearsal",
     ),
-    ("api", "policy observation order control status clock journal"),
+    ("api", "policy observation order control account status clock journal"),
     (
         "daemon",
-        "policy observation order control metric target journal notification status config clock telemetry simulation",
+        "policy observation order control account metric target journal notification status config clock telemetry simulation",
     ),
     (
         "cli",
         "policy observation order control metric target journal notification status config clock telemetry simulation daemon api \
-         rehearsal report tuning backtest import",
+         account rehearsal report tuning backtest import",
     ),
 ];
 

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use setpoint::observation::{GroupStatus, Measurement, Suspended};
 use setpoint::policy::{Capacity, MetricKind, Mode, Policy};
-use setpoint::status::Snapshot;
+use setpoint::status::{PolicyStatus, Snapshot};
 use site::{Answer, HOSTILE, Site, fleet, large, named, seen};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -37,6 +37,12 @@ async fn every_route_answers_with_its_type_and_the_security_headers() {
         ("/api/v1/policies/web", 200, "application/json"),
         ("/api/v1/policies/web/explain", 200, "application/json"),
         ("/api/v1/policies/web/series", 200, "application/json"),
+        ("/api/v1/policies/web/cost", 200, "application/json"),
+        ("/api/v1/policies/web/cost?from=2026-01-31T08:00:00Z", 200, "application/json"),
+        ("/api/v1/policies/web/cost?from=yesterday", 400, "application/problem+json"),
+        ("/api/v1/policies/web/cost?from=2999-01-01T00:00:00Z", 400, "application/problem+json"),
+        ("/api/v1/policies/web/cost?to=2026-01-31T08:00:00Z", 400, "application/problem+json"),
+        ("/api/v1/policies/nobody/cost", 404, "application/problem+json"),
         ("/api/v1/policies/fresh/explain", 503, "application/problem+json"),
         ("/api/v1/policies/nobody/explain", 404, "application/problem+json"),
         ("/api/v1/policies/nobody", 404, "application/problem+json"),
@@ -65,6 +71,68 @@ async fn a_reader_can_get_and_head_and_nothing_else() {
         assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
         head.is_guarded(path);
     }
+}
+
+/// A policy at these measurements: two minutes with four instances, in looks 15 s apart.
+fn accounted(rules: &Policy, measurements: &[Measurement], now: Timestamp) -> PolicyStatus {
+    let mut status = seen(rules, measurements, Some(group(4)), now);
+    for look in (0..=8).rev() {
+        assert_eq!(status.account(now - Duration::from_secs(15 * look)), None);
+    }
+    status
+}
+
+#[tokio::test]
+async fn a_policy_tells_what_its_group_came_to() {
+    // Within the day, however late it is.
+    let now = "2026-03-02T12:00:00Z".parse().unwrap();
+    let mut snapshot = fleet();
+    let rules = Policy { instance_price: Some(0.6), ..named("web") };
+    snapshot.policies.insert("web".into(), Arc::new(accounted(&rules, &[value(0.9)], now)));
+    let site = Site::open(snapshot).await;
+    let told = site.get("/api/v1/policies/web/cost?from=2026-03-02T11:00:00Z").await.json();
+    for (place, expected) in [
+        ("/known_hours", 1.0 / 30.0),
+        ("/instance_hours", 4.0 / 30.0),
+        ("/price", 0.6),
+        ("/cost", 0.08),
+        ("/judged_minutes", 2.0),
+        ("/over_minutes", 2.0),
+        ("/baselines/0/instance_hours", 10.0 / 30.0),
+        ("/baselines/0/saved_cost", 0.12),
+        ("/baselines/1/saved_hours", 0.0),
+    ] {
+        let found = told.pointer(place).and_then(Value::as_f64).unwrap_or_else(|| panic!("{place} in {told}"));
+        assert!((found - expected).abs() < 1e-9, "{place}: {found}");
+    }
+    let samples = samples(&site.get("/metrics").await.body);
+    let of = |name: &str| samples[&format!("setpoint_{name}{{policy=\"web\",asg=\"web-prod\"}}")];
+    let names =
+        ["instance_price", "instance_seconds_total", "instance_seconds_at_max_total", "over_target_seconds_total"];
+    assert_eq!(names.map(|name| of(name).to_string()), ["0.6", "480", "1200", "120"]);
+}
+
+#[test]
+fn a_latency_is_over_at_its_target_and_all_else_a_tenth_beyond_it() {
+    let check = |second: Option<(MetricKind, f64)>, measured: &[Measurement], expected: (f64, f64)| {
+        let mut rules = named("web");
+        rules.metrics.extend(second.map(|(kind, target)| metric("second", kind, target)));
+        let sums = accounted(&rules, measured, "2026-03-02T12:00:00Z".parse().unwrap()).ledger.all().unwrap().sums;
+        assert_eq!((sums.judged, sums.over), expected, "{second:?}: {measured:?}");
+    };
+    let (known, over, unknown) = ((120.0, 0.0), (120.0, 120.0), (0.0, 0.0));
+    check(None, &[value(0.70)], known);
+    check(None, &[value(0.76)], known);
+    check(None, &[value(0.78)], over);
+    check(None, &[Measurement::NoData], unknown);
+    let (latency, total) = (Some((MetricKind::Latency, 0.5)), Some((MetricKind::Total, 100.0)));
+    check(latency, &[value(0.99), value(0.49)], known);
+    check(latency, &[value(0.10), value(0.51)], over);
+    check(latency, &[value(0.10), Measurement::NoData], unknown);
+    check(total, &[value(0.10), value(430.0)], known);
+    check(total, &[value(0.10), value(450.0)], over);
+    check(total, &[Measurement::NoData, value(450.0)], over);
+    check(total, &[Measurement::NoData, value(430.0)], unknown);
 }
 
 #[tokio::test]

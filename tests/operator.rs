@@ -221,6 +221,22 @@ async fn the_status_is_a_table_without_colour_where_nobody_sees_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_report_says_what_is_not_known() {
+    let desk = Desk::open().await;
+    let report = desk.says(&["report", "web", "--from", "2h"]).await;
+    for said in ["At no known price; set instance_price", "\nalways at max", "Its size is unknown for", "An estimate: "]
+    {
+        assert!(report.contains(said), "{said} is not in\n{report}");
+    }
+    let json: Value = serde_json::from_str(&desk.says(&["report", "--output", "json"]).await).expect("JSON");
+    assert_eq!((&json["policies"][0]["policy"], &json["policies"][0]["known_hours"]), (&"web".into(), &0.0.into()));
+    let nobody = desk.run(&["report", "nobody"]).await;
+    assert_eq!(nobody.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&nobody.stderr).into_owned();
+    assert!(said.contains("no policy \"nobody\", it has: web"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_happens_is_watched_live() {
     let desk = Desk::open().await;
     let mut watch = tokio::process::Command::new(env!("CARGO_BIN_EXE_setpoint"))

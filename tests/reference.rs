@@ -22,6 +22,8 @@ const REST: &str = r#"
     url = "http://127.0.0.1:9090"
     bearer_token_file = "/t"
     headers = { X-Scope-OrgID = "team-a" }
+    [aws]
+    region = "us-east-1"
     [http]
     listen = "0.0.0.0:9480"
     hosts = ["setpoint.example"]
@@ -36,6 +38,7 @@ const REST: &str = r#"
     asg = "web-prod"
     min = 2
     max = 10
+    instance_type = "m7g.large"
     schedule = [{ cron = "0 8 * * *", duration = "1h", max = 6 }]
     step = { out = "unlimited", in = { count = 3 } }
     controller = { kind = "step", below = [{ from = 0.5, percent = 10 }, { from = 0.2, count = 1 }] }
@@ -68,7 +71,8 @@ const REST: &str = r#"
 "#;
 
 /// What `check` says where a schema has no say: of the range of a text with a unit, of two values together, of grammars.
-const BEYOND: [&str; 22] = [
+const BEYOND: [&str; 23] = [
+    "has no price here",
     "expected a duration from ",
     "expected a size from ",
     "is too long, expected less than the interval",

@@ -185,6 +185,21 @@ async fn a_restart_in_the_middle_of_a_cooldown_keeps_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_group_came_to_survives_and_the_absence_is_no_part_of_it() {
+    let (world, folder) = (world(4, 400.0).await, folder());
+    let counted = |web: &PolicyStatus| web.ledger.all().is_some_and(|all| all.sums.known > 0.0);
+    let trial = Trial::start(&world, Some(folder.path()), CONFIGURATION).await;
+    trial.until("an account", counted).await;
+    trial.stop().await;
+    let trial = Trial::start(&world, Some(folder.path()), CONFIGURATION).await;
+    let now = trial.until("an account", counted).await.ledger.today().expect("an account");
+    let kept = trial.history.stretches("web".into()).await.expect("a journal");
+    let before = kept.iter().find(|stretch| stretch.to < now.from).expect("what was before");
+    assert!(before.sums.known >= 1.0 && before.sums.instances >= 4.0 * before.sums.known, "{before:?}");
+    trial.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_journal_the_groups_own_activities_tell_of_the_cooldown() {
     a_cooldown_is_kept(None).await.stop().await;
 }

@@ -6,6 +6,7 @@
 mod access;
 mod answers;
 mod conditions;
+mod cost;
 mod events;
 mod history;
 mod metrics;

@@ -11,7 +11,7 @@ use utoipa::openapi::{ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref,
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{View, events, history, metrics, orders, page, plain, policies, series};
+use super::{View, cost, events, history, metrics, orders, page, plain, policies, series};
 
 const INTRODUCTION: &str = "What Setpoint sees, decides and has done, and what operators may order. Reading on loopback is \
 open; elsewhere it needs a viewer's token. Orders need an operator's token, or the Unix socket. Every order says why, and is \
@@ -55,6 +55,7 @@ fn all() -> OpenApiRouter<View> {
         .routes(routes!(policies::one))
         .routes(routes!(policies::explain))
         .routes(routes!(series::of_policy))
+        .routes(routes!(cost::of_policy))
         .routes(routes!(history::of_policy))
         .routes(routes!(history::of_all))
         .routes(routes!(events::events))

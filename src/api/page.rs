@@ -16,9 +16,10 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Each part: its name, its type and what it holds.
-const FILES: [(&str, &str, &str); 14] = [
+const FILES: [(&str, &str, &str); 15] = [
     ("api.js", SCRIPT, include_str!("site/api.js")),
     ("charts.js", SCRIPT, include_str!("site/charts.js")),
+    ("cost.js", SCRIPT, include_str!("site/cost.js")),
     ("explanation.js", SCRIPT, include_str!("site/explanation.js")),
     ("fleet.js", SCRIPT, include_str!("site/fleet.js")),
     ("icon.svg", SVG, include_str!("site/icon.svg")),

@@ -14,6 +14,7 @@ mod notify;
 mod order;
 mod pages;
 mod remembered;
+mod report;
 mod run;
 mod schema;
 mod simulate;
@@ -131,6 +132,12 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Show what policies came to in instance-hours and money, beside what they would have come to otherwise.
+    ///
+    /// Beside the policy's most capacity all the time, its own peak all the time and, with --previous, the policy as it was
+    /// before; with the minutes over the target. It is an estimate at the price of an instance.
+    #[command(after_help = format!("{}\n\n{}", report::EXAMPLE, client::EXIT_CODES))]
+    Report(report::Options),
     /// Stop scaling a policy for a while.
     ///
     /// It takes effect at once, stands in the journal, and ends by itself. Another pause replaces it.
@@ -420,6 +427,7 @@ pub fn main() -> ExitCode {
                 None => runtime().and_then(|runtime| runtime.block_on(history::ask(&question, &connection))),
             }
         }
+        Command::Report(options) => runtime().and_then(|runtime| runtime.block_on(report::run(options))),
         Command::Drive { config, policy } => drive::command(&config, &policy),
         Command::Backtest(options) => runtime().and_then(|runtime| runtime.block_on(backtest::run(options))),
         Command::Simulate(options) => simulate::run(&options),

@@ -76,6 +76,12 @@ impl Moment {
 }
 
 impl Remembered {
+    /// What there is up to now, with the capacity by this query or by the activities, and with the usual cache.
+    pub fn of(capacity_query: Option<String>, activities: bool) -> Self {
+        let to = Moment::Ago(Duration::ZERO);
+        Self { from: None, to, capacity_query, activities, cache: None, no_cache: false }
+    }
+
     /// Reads what there is of `policy`, for the `usual` time where none is said.
     pub async fn history(&self, config: &Config, policy: &Policy, usual: Duration) -> anyhow::Result<History> {
         let settings = config.prometheus.clone();

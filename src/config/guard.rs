@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::metric;
+use super::price;
 use super::table::{Field, Table, Taken};
 use crate::policy::{Brake, HoldSignal, MAX_SIGNALS, MaxSpend, Threshold};
 
@@ -21,11 +22,15 @@ pub(super) fn brake(table: &Table) -> Option<Brake> {
     })
 }
 
-/// Reads `instance_price` and the ceilings that go with it.
-pub(super) fn spend(table: &Table) -> (Option<f64>, MaxSpend) {
+/// Reads `instance_price`, or `instance_type` for the price that it has in `region`, and the ceilings that go with the
+/// first: one that bars capacity does not rest on a table that grows old.
+pub(super) fn spend(table: &Table, region: Option<&str>) -> (Option<f64>, MaxSpend) {
     let priced = table.get("instance_price");
     let is_priced = priced.is_some();
-    let price = priced.and_then(|f| money(&f, "what an instance costs an hour, a number above 0"));
+    let listed = table.get("instance_type").and_then(|f| {
+        if is_priced { f.wrong("excludes instance_price, expected one of the two") } else { list_price(&f, region) }
+    });
+    let price = priced.and_then(|f| money(&f, "what an instance costs an hour, a number above 0")).or(listed);
     let ceiling = |key| {
         let field = table.get(key)?;
         if !is_priced {
@@ -34,6 +39,20 @@ pub(super) fn spend(table: &Table) -> (Option<f64>, MaxSpend) {
         money(&field, "the most that the group may cost, a number above 0")
     };
     (price, MaxSpend { per_hour: ceiling("max_spend_per_hour"), per_day: ceiling("max_spend_per_day") })
+}
+
+fn list_price(field: &Field, region: Option<&str>) -> Option<f64> {
+    let is_type = |text: &str| {
+        let plain = |part: &str| part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        text.split_once('.').is_some_and(|(family, size)| [family, size].iter().all(|p| !p.is_empty() && plain(p)))
+    };
+    let instance_type = field.text_such("an instance type such as \"m7g.large\"", is_type)?;
+    let Some(region) = region else {
+        return field.wrong("has no price here without a region, expected region beside it, or in [aws]");
+    };
+    let unpriced =
+        format!("has no price here in {region}, expected instance_price in its place, what it costs an hour");
+    price::of(instance_type, region).or_else(|| field.wrong(unpriced))
 }
 
 fn money(field: &Field, expected: &str) -> Option<f64> {

@@ -14,6 +14,7 @@ mod metric;
 mod notification;
 mod policy;
 mod policy_test;
+mod price;
 mod promql;
 mod reference;
 mod settings;

@@ -103,7 +103,7 @@ pub(super) fn policy(table: &Table, around: &mut Surroundings) -> Option<Policy>
     let step = per_direction(table, "step", pace.step, step_limit);
     let max_drop = table.get("max_drop").and_then(|f| f.table(max_drop));
     let brake = guard::brake(table);
-    let (instance_price, max_spend) = guard::spend(table);
+    let (instance_price, max_spend) = guard::spend(table, region.or(around.region.as_deref()));
     let metrics = metrics(table, interval, around);
     let hold_scale_in_while = guard::hold_signals(table, interval, &mut around.has_prometheus);
     let bounds = bounds::bounds(table, metrics.as_deref());

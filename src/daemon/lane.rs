@@ -220,7 +220,7 @@ impl Lane {
         if journal.is_off() {
             return;
         }
-        records.extend(self.seats.iter_mut().filter_map(|seat| seat.state_to_save(false, at)));
+        records.extend(self.seats.iter_mut().flat_map(|seat| seat.state_to_save(false, at)));
         if !records.is_empty() {
             // What is wrong with the journal is logged by whoever watches it.
             tokio::spawn(journal.record(records, self.patience(clock)));

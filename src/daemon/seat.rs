@@ -73,12 +73,17 @@ impl Seat {
         let state = self.state.under_changed_policy(&self.policy, &policy);
         let signals = |policy: &Policy| policy.metrics.iter().map(|metric| metric.name.clone()).collect::<Vec<_>>();
         let same = self.policy.asg == policy.asg && signals(&self.policy) == signals(&policy);
-        let PolicyStatus { last_action, counters, series, .. } = self.status;
+        let PolicyStatus { last_action, counters, series, ledger, .. } = self.status;
         let mut status = PolicyStatus { last_action, counters, ..PolicyStatus::new(&policy) };
+        let (mut news, blank, returns) = (self.news, self.blank, self.returns);
         if same {
             status.series = series;
         }
-        let (news, blank, returns) = (self.news, self.blank, self.returns);
+        if self.policy.asg == policy.asg {
+            status.ledger = ledger;
+        } else {
+            news.extend(ledger.today().map(|today| Record::Stretch(self.policy.name.clone(), today)));
+        }
         Self { news, blank, returns, ..Self::with(Arc::new(policy), state, status) }
     }
 
@@ -90,6 +95,7 @@ impl Seat {
                 status.counters = shown.counters.clone();
                 status.last_action.clone_from(&shown.last_action);
                 status.series = shown.series.clone();
+                status.ledger = shown.ledger.clone();
                 status.counters.failures += 1;
                 status.because = Some("the last evaluation failed from a fault of Setpoint's own; see the log".into());
                 *shown = Arc::new(status.clone());
@@ -133,15 +139,18 @@ impl Seat {
         std::mem::take(&mut self.news)
     }
 
-    /// What its controller remembers, if it is time to write that down, or if that `must` be.
-    pub(super) fn state_to_save(&mut self, must: bool, now: Timestamp) -> Option<Record> {
+    /// What its controller remembers and what its group has come to, if it is time to write that down, or if that `must`
+    /// be.
+    pub(super) fn state_to_save(&mut self, must: bool, now: Timestamp) -> Vec<Record> {
         let period = if self.policy.learns() { SAVE_LEARNED } else { SAVE };
         let rested = self.saved.is_none_or(|saved| elapsed(saved, now) >= period || now < saved);
-        (must || rested).then(|| {
-            self.saved = Some(now);
-            let remembered = Remembered::new(&self.policy, &self.state, now);
-            Record::State(self.policy.name.clone(), Box::new(remembered))
-        })
+        if !must && !rested {
+            return Vec::new();
+        }
+        self.saved = Some(now);
+        let (name, remembered) = (&self.policy.name, Remembered::new(&self.policy, &self.state, now));
+        let today = self.status.ledger.today().map(|today| Record::Stretch(name.clone(), today));
+        [Record::State(name.clone(), Box::new(remembered))].into_iter().chain(today).collect()
     }
 
     pub(super) fn status(&self) -> Arc<PolicyStatus> {
@@ -171,6 +180,8 @@ impl Seat {
         self.record(evaluation, outcome, error);
         Span::current().record("because", self.status.because.as_deref());
         self.status.series.add(&self.status);
+        let ended = self.status.account(now);
+        self.news.extend(ended.map(|ended| Record::Stretch(self.policy.name.clone(), ended)));
         self.faults = 0;
         let (name, shown) = (self.policy.name.clone(), self.status());
         board.publish(|snapshot| drop(snapshot.policies.insert(name, shown)));

@@ -170,7 +170,7 @@ impl Daemon {
         tracing::info!(event = "stopping", "finishing the running cycles");
         let mut seats = self.stop_lanes().await;
         let now = self.clock.now();
-        let states: Vec<Record> = seats.iter_mut().filter_map(|seat| seat.state_to_save(true, now)).collect();
+        let states: Vec<Record> = seats.iter_mut().flat_map(|seat| seat.state_to_save(true, now)).collect();
         if !self.journal.is_off() {
             // What is lost by that is learned again.
             let _ = self.journal.record(states, PATIENCE).await;

@@ -16,6 +16,7 @@ use super::open::{self, OpenError};
 use super::record::{EVERY_POLICY, Entry};
 use super::store::{self, AGES, ENTRIES, StoreError};
 use super::writer::Shared;
+use crate::account::Stretch;
 
 /// Most entries of one page.
 pub const MOST_ENTRIES: usize = 1000;
@@ -84,6 +85,21 @@ impl Reader {
     /// # Errors
     /// There is no journal, or it can't be read at the moment.
     pub async fn page(&self, query: Query) -> Result<Page, ReadError> {
+        self.read(move |database| page(database, &query)).await
+    }
+
+    /// What the group of `policy` came to, oldest first, as far back as it is kept.
+    ///
+    /// # Errors
+    /// There is no journal, or it can't be read at the moment.
+    pub async fn stretches(&self, policy: Arc<str>) -> Result<Vec<Stretch>, ReadError> {
+        self.read(move |database| store::stretches(database, &policy)).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ReadError> {
         let shared = self.shared.clone().ok_or(ReadError::Off)?;
         let unavailable = |why: &str| ReadError::Unavailable(why.into());
         let turns = self.turns.clone();
@@ -93,14 +109,14 @@ impl Reader {
                 // Held until the thread is done, however long ago its reader has left.
                 let _turn = turn;
                 match &*shared.read() {
-                    Some(database) => page(database, &query).map_err(|error| ReadError::Unavailable(error.to_string())),
+                    Some(database) => read(database).map_err(|error| ReadError::Unavailable(error.to_string())),
                     None => Err(ReadError::Unavailable("it is not open; see the log".into())),
                 }
             };
             tokio::task::spawn_blocking(work).await
         };
         match tokio::time::timeout(PATIENCE, reading).await {
-            Ok(Ok(page)) => page,
+            Ok(Ok(read)) => read,
             Ok(Err(_)) => Err(unavailable("the database can't make sense of it")),
             Err(_) => Err(unavailable("the disk does not answer")),
         }

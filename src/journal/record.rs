@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::account::Stretch;
 use crate::control::{ControllerState, Decision, Outcome, Outline};
 use crate::order::{Order, Standing};
 use crate::policy::{Capacity, Policy};
@@ -25,6 +26,8 @@ pub enum Record {
     Entry(Entry),
     /// What the controller of a policy remembers; replaces what it remembered before.
     State(Arc<str>, Box<Remembered>),
+    /// What the group of a policy came to over a stretch of time; replaces what was written of the one with this beginning.
+    Stretch(Arc<str>, Stretch),
     /// Every order that stands; replaces those that stood before.
     Orders(Standing),
 }

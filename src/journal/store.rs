@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use redb::{Database, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::record::{Action, Entry, Memory, Recalled, Record, Remembered};
+use crate::account::Stretch;
 use crate::control::Outcome;
 use crate::order::Standing;
 
@@ -22,11 +23,16 @@ pub(super) const ENTRIES: TableDefinition<(&str, Moment), &[u8]> = TableDefiniti
 pub(super) const AGES: TableDefinition<(Moment, &str), u64> = TableDefinition::new("ages");
 const ACTIONS: TableDefinition<(&str, Moment), &[u8]> = TableDefinition::new("actions");
 const STATES: TableDefinition<&str, &[u8]> = TableDefinition::new("states");
+/// What groups came to, by policy and beginning.
+const STRETCHES: TableDefinition<(&str, Moment), &[u8]> = TableDefinition::new("stretches");
 const ORDERS: TableDefinition<&str, &[u8]> = TableDefinition::new("orders");
 const STANDING: &str = "standing";
 
 /// How long actions are kept: no cooldown and no step limit looks back further. The newest of each policy stays.
 const ACTIONS_FOR: Duration = Duration::from_hours(25);
+
+/// How long it is kept what groups came to: a quarter.
+const STRETCHES_FOR: Duration = Duration::from_hours(92 * 24);
 
 /// How long the state of a policy that is no more is kept.
 const STATES_FOR: Duration = Duration::from_hours(7 * 24);
@@ -56,6 +62,7 @@ pub(super) fn prepare(database: &Database) -> Result<(), StoreError> {
     writing.open_table(AGES)?;
     writing.open_table(ACTIONS)?;
     writing.open_table(STATES)?;
+    writing.open_table(STRETCHES)?;
     writing.open_table(ORDERS)?;
     Ok(writing.commit()?)
 }
@@ -69,6 +76,7 @@ pub(super) fn write<'a>(database: &Database, records: impl IntoIterator<Item = &
             Record::Action(action) => insert_action(&writing, action)?,
             Record::Entry(entry) => grown += insert_entry(&writing, entry)?,
             Record::State(policy, state) => put(&mut writing.open_table(STATES)?, policy, state)?,
+            Record::Stretch(policy, stretch) => insert_stretch(&writing, policy, stretch)?,
             Record::Orders(standing) => put(&mut writing.open_table(ORDERS)?, STANDING, standing)?,
         }
     }
@@ -89,6 +97,24 @@ fn insert_action(writing: &WriteTransaction, action: &Action) -> Result<(), Stor
     let old = action.at.saturating_sub(ACTIONS_FOR).unwrap_or(Timestamp::MIN).as_microsecond();
     actions.retain_in((policy, Moment::MIN)..(policy, old), |_, _| false)?;
     Ok(())
+}
+
+fn insert_stretch(writing: &WriteTransaction, policy: &str, stretch: &Stretch) -> Result<(), StoreError> {
+    let mut stretches = writing.open_table(STRETCHES)?;
+    stretches.insert((policy, stretch.from.as_microsecond()), &*text(stretch)?)?;
+    let old = stretch.to.saturating_sub(STRETCHES_FOR).unwrap_or(Timestamp::MIN).as_microsecond();
+    stretches.retain_in((policy, Moment::MIN)..(policy, old), |_, _| false)?;
+    Ok(())
+}
+
+/// What the group of `policy` came to, oldest first. What this version can't read is left out, as time that is unknown.
+pub(super) fn stretches(database: &impl ReadableDatabase, policy: &str) -> Result<Vec<Stretch>, StoreError> {
+    let table = database.begin_read()?.open_table(STRETCHES)?;
+    let mut stretches = Vec::new();
+    for row in table.range((policy, Moment::MIN)..=(policy, Moment::MAX))? {
+        stretches.extend(read::<Stretch>(row?.1.value()).ok());
+    }
+    Ok(stretches)
 }
 
 fn insert_entry(writing: &WriteTransaction, entry: &Entry) -> Result<u64, StoreError> {
@@ -127,6 +153,9 @@ pub(super) fn recall(database: &Database, now: Timestamp) -> Result<Recalled, St
         }
         policies.entry(action.policy.clone()).or_default().actions.push(action);
     }
+    // Those of a policy that is no more are as old one day.
+    let old = now.saturating_sub(STRETCHES_FOR).unwrap_or(Timestamp::MIN).as_microsecond();
+    writing.open_table(STRETCHES)?.retain(|(_, from), _| from >= old)?;
     for (policy, remembered) in states(&writing, now)? {
         policies.entry(policy).or_default().remembered = Some(remembered);
     }

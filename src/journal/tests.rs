@@ -11,6 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::account::{Stretch, Sums};
 use crate::clock::Clock;
 use crate::control::{Decision, Outcome};
 use crate::order::{Author, Order, Pause, Scope, Standing};
@@ -174,6 +175,34 @@ async fn old_actions_go_with_the_next() {
     journal.close(PATIENCE).await;
     let (_journal, recalled) = open(folder.path()).await;
     assert_eq!(recalled.policies["web"].actions.len(), 2);
+}
+
+const DAY: i64 = 24 * 3600;
+
+#[tokio::test]
+async fn what_groups_came_to_is_replaced_by_its_beginning_and_goes_after_a_quarter() {
+    let folder = folder();
+    let (journal, _) = open(folder.path()).await;
+    let stretch = |policy: &str, from: i64, to: i64, peak: u32| {
+        let sums = Sums { peak, instances: 12.5, ..Sums::default() };
+        Record::Stretch(policy.into(), Stretch { from: ago(from), to: ago(to), sums })
+    };
+    let records = [stretch("web", 200 * DAY, 199 * DAY, 9), stretch("gone", 91 * DAY, 90 * DAY, 8)];
+    written(&journal, records.into()).await;
+    let records =
+        [stretch("web", 90, 60, 1), stretch("web", 90, 40, 2), stretch("web", 30, 20, 3), stretch("other", 9, 8, 4)];
+    written(&journal, records.into()).await;
+    let peaks = async |journal: &Journal, policy: &str| -> Vec<u32> {
+        let kept = journal.reader().stretches(policy.into()).await.expect("a journal");
+        kept.iter().map(|stretch| stretch.sums.peak).collect()
+    };
+    assert_eq!(peaks(&journal, "web").await, [2, 3]);
+    journal.close(PATIENCE).await;
+    let (journal, _) = open(folder.path()).await;
+    assert_eq!(peaks(&journal, "web").await, [2, 3]);
+    assert_eq!((peaks(&journal, "gone").await, peaks(&journal, "nobody").await), (vec![8], vec![]));
+    let off = Reader::off().stretches("web".into()).await;
+    assert_eq!(off, Err(ReadError::Off));
 }
 
 fn query(policy: Option<&str>, limit: usize) -> Query {

@@ -125,6 +125,8 @@ fn furnish(folder: &Path, pages: &[Page]) {
     }
     let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("a file");
     write("setpoint.toml", &configuration::of_the_readme());
+    let old = configuration::of_the_readme().replace("\nmax = ", "\nmax = 1");
+    write("old.toml", &old);
     write("web.tests.toml", &tests.text);
     for name in ["monday.csv", "march.csv", "traces/monday.csv"] {
         write(name, &hour);

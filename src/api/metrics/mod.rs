@@ -1,5 +1,6 @@
 //! Setpoint's own metrics, written from the snapshot at every scrape, so that this room counts nothing.
 
+mod cost;
 mod outside;
 mod process;
 
@@ -54,6 +55,7 @@ impl Collector for Scrape {
         capacities(&mut page, snapshot)?;
         signals(&mut page, snapshot)?;
         decisions(&mut page, snapshot)?;
+        cost::cost(&mut page, snapshot)?;
         controllers(&mut page, snapshot)?;
         conditions_of(&mut page, snapshot, *now)?;
         outside::calls(&mut page, snapshot)?;

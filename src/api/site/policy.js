@@ -2,12 +2,14 @@
 
 import { get, path } from './api.js';
 import { capacities, Chart, signal } from './charts.js';
+import { bill } from './cost.js';
 import { bounds, explanation, said, verdict } from './explanation.js';
 import { badge, reading, split } from './fleet.js';
 import { order } from './orders.js';
 import { Timeline } from './timeline.js';
 import { ago, digits, el } from './words.js';
 
+const ACCOUNTING = 60_000; // Money changes slowly, and each answer reads the journal.
 const SETTLING = 1500; // A decision is in the journal a moment after it is told of.
 
 const number = (value) => (value === null || value === undefined ? '?' : String(value));
@@ -80,6 +82,8 @@ export class PolicyView {
   #again = false;
   #news = null;
   #top = el('div', {});
+  #cost = el('div', {});
+  #accounted = -Infinity;
   #graphs = el('div', { class: 'charts' });
   #last = el('div', { class: 'explanation' });
   #conditions = el('ul', { class: 'conditions' });
@@ -103,6 +107,7 @@ export class PolicyView {
       { class: 'policy' },
       el('p', { class: 'back' }, el('a', { href: '#/' }, '← All policies')),
       this.#top,
+      this.#cost,
       el('div', { class: 'actions', role: 'group', 'aria-label': 'Orders' }, Object.values(this.buttons)),
       section('charts-title', 'The last hours', this.#graphs),
       el(
@@ -130,6 +135,7 @@ export class PolicyView {
     this.#again = true;
     if (this.#asking) return;
     this.#asking = true;
+    this.#account();
     while (this.#again && !this.closed) {
       this.#again = false;
       try {
@@ -140,6 +146,14 @@ export class PolicyView {
       }
     }
     this.#asking = false;
+  }
+
+  /** Asks what the group came to, once in a while. */
+  async #account() {
+    if (performance.now() < this.#accounted + ACCOUNTING) return;
+    this.#accounted = performance.now();
+    const told = await get(path(this.#name, '/cost')).then(bill, said);
+    this.#cost.replaceChildren(told);
   }
 
   #show(policy, series) {

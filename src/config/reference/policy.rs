@@ -85,6 +85,11 @@ pub(super) static POLICY: Keys = Keys {
             "What an instance (a unit of capacity, where the group weighs them) costs an hour, in any money.",
         ),
         optional(
+            "instance_type",
+            INSTANCE_TYPE,
+            "In place of the price: the list price of such an instance is taken from the table that [cost.md](cost.md) tells of.",
+        ),
+        optional(
             "max_spend_per_hour",
             TOTAL,
             "The most that an hour at the desired capacity may cost. Holds back scale-out alone, and no minimum.",
@@ -126,7 +131,11 @@ pub(super) static POLICY: Keys = Keys {
             "Each metric asks for a capacity, and the highest wins; one without a value bars scale-in.",
         ),
     ],
-    rules: &[Rule::Needs("max_spend_per_hour", "instance_price"), Rule::Needs("max_spend_per_day", "instance_price")],
+    rules: &[
+        Rule::NotBoth("instance_price", "instance_type"),
+        Rule::Needs("max_spend_per_hour", "instance_price"),
+        Rule::Needs("max_spend_per_day", "instance_price"),
+    ],
 };
 
 static BRAKE: Keys = Keys {
@@ -155,6 +164,7 @@ static HOLD: Keys = Keys {
     rules: &[Rule::ExactlyOne(&["query", "scrape"]), Rule::ExactlyOne(&["above", "below"])],
 };
 
+const INSTANCE_TYPE: Value = text("instance type such as `m7g.large`", r"^[a-z0-9-]+\.[a-z0-9-]+$");
 const ASG: Value = Value::Text {
     what: "name of a group, without a colon or outer spaces",
     pattern: r"^[^\s:\u0000-\u001f\u007f-\u009f]([^:\u0000-\u001f\u007f-\u009f]*[^\s:\u0000-\u001f\u007f-\u009f])?$",
