@@ -43,7 +43,7 @@ fn promql(formula: &str, queries: &[Query]) -> Option<String> {
         let (word, after) = rest.split_at(end);
         if let Some(query) = queries.iter().find(|query| query.name == word) {
             // One series each, or KEDA refuses it: the sum only takes the labels away, which would not match.
-            made.push_str(&format!("sum({})", query.query));
+            made.extend(["sum(", &query.promql, ")"]);
         } else if word.parse::<f64>().is_ok_and(f64::is_finite)
             || matches!(word, "+" | "-" | "*" | "/" | "(" | ")" | " ")
         {

@@ -18,7 +18,7 @@ pub(super) struct Triggers {
 pub(super) struct Query {
     /// As formulas call it.
     pub(super) name: String,
-    pub(super) query: String,
+    pub(super) promql: String,
     pub(super) threshold: String,
     /// The threshold is for the whole and not for each pod.
     whole: bool,
@@ -47,7 +47,7 @@ pub(super) fn read(node: &Node, triggers: &mut Triggers, draft: &mut Draft) {
     match &*kind {
         "prometheus" => triggers.queries.extend(query(node, origin, draft)),
         "cpu" | "memory" => triggers.resources.extend(resource(node, kind, origin, draft)),
-        "cron" => triggers.windows.extend(Window::read(node, origin, draft)),
+        "cron" => triggers.windows.extend(Window::read(node, &origin, draft)),
         _ => draft.remarks.push(format!(
             "Not imported: {origin}: no query is known. Where an exporter says the same to Prometheus, write a metric of kind \
              \"total\" with the share of one instance as the target."
@@ -86,7 +86,7 @@ fn query(node: &Node, origin: String, draft: &mut Draft) -> Option<Query> {
     };
     draft.remarks.push(format!("{origin}: {nothing}"));
     let name = node.get("name").and_then(|node| node.text()).unwrap_or_default();
-    Some(Query { name, query: query.trim().into(), threshold, whole: whole(node, &origin, draft), origin })
+    Some(Query { name, promql: query.trim().into(), threshold, whole: whole(node, &origin, draft), origin })
 }
 
 /// Whether the threshold of a trigger is for the whole and not for each pod.
@@ -122,9 +122,9 @@ impl Query {
     pub(super) fn write(&self, draft: &mut Draft) {
         let name = if self.name.is_empty() { "prometheus" } else { &self.name };
         if self.whole {
-            return metric::ratio(name, &self.threshold, &format!("({})", self.query), &self.origin, draft);
+            return metric::ratio(name, &self.threshold, &format!("({})", self.promql), &self.origin, draft);
         }
-        total(name, &self.threshold, self.query.clone(), &self.origin, draft);
+        total(name, &self.threshold, self.promql.clone(), &self.origin, draft);
     }
 }
 

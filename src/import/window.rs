@@ -28,7 +28,7 @@ pub(super) struct Window {
 
 impl Window {
     /// Reads a trigger of the type `cron`, or leaves a remark on why it can't be.
-    pub(super) fn read(node: &Node, origin: String, draft: &mut Draft) -> Option<Self> {
+    pub(super) fn read(node: &Node, origin: &str, draft: &mut Draft) -> Option<Self> {
         let of = |key| node.at(&["metadata", key]).and_then(|node| node.text());
         let (start, end, timezone) = (of("start"), of("end"), of("timezone"));
         let wanted = of("desiredReplicas");
@@ -56,7 +56,7 @@ impl Window {
         let min = self.replicas.min(draft.max).max(draft.min);
         let mut remark = self.remark;
         if min != self.replicas {
-            remark.push_str(&format!(" desiredReplicas = {} lies outside min and max.", self.replicas));
+            remark.extend([" desiredReplicas = ", &self.replicas.to_string(), " lies outside min and max."]);
         }
         let Self { start: cron, timezone, minutes, .. } = self;
         draft.schedules.push(DraftSchedule { cron, timezone, minutes, min, remark });

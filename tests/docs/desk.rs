@@ -126,6 +126,8 @@ fn furnish(folder: &Path, pages: &[Page]) {
     let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("a file");
     write("setpoint.toml", &configuration::of_the_readme());
     write("web.tests.toml", &tests.text);
+    write("web.yaml", include_str!("../manifests/web.yaml"));
+    write("orders.yaml", include_str!("../manifests/orders.yaml"));
     for name in ["monday.csv", "march.csv", "traces/monday.csv"] {
         write(name, &hour);
     }
