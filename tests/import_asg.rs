@@ -89,7 +89,7 @@ fn every_policy_of_a_group_is_imported_or_named_with_what_to_do() {
     let policy = &config.policies[0];
     assert_eq!((policy.mode, policy.min.get(), policy.max.get()), (Mode::Observe, 2, 20));
     assert_eq!(policy.warm_up.map(|time| time.as_secs()), Some(90));
-    let metrics: Vec<(&str, MetricKind, f64)> =
+    let mut metrics: Vec<(&str, MetricKind, f64)> =
         policy.metrics.iter().map(|metric| (&*metric.name, metric.kind, metric.target)).collect();
     let total = MetricKind::Total;
     let expected = [
@@ -98,9 +98,8 @@ fn every_policy_of_a_group_is_imported_or_named_with_what_to_do() {
         ("network-receive", total, 100_000.0),
         ("requests", total, 20.0),
     ];
-    let mut sorted = metrics.clone();
-    sorted.sort_by(|(one, ..), (other, ..)| one.cmp(other));
-    assert_eq!(sorted, expected, "{text}");
+    metrics.sort_by_key(|(name, ..)| *name);
+    assert_eq!(metrics, expected, "{text}");
     for says in [
         "The policy requests never scales in.",
         "No equal here: the step policy steps, PercentChangeInCapacity +10 from +0 to +15, +30 from +15 to … beyond",

@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use tokio::sync::{mpsc, watch};
 
+use super::table::say;
 use super::view;
 use crate::api::{Role, Server, Settings, Token, View};
 use crate::clock::Clock;
@@ -57,18 +58,17 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let stopped = async move { drop(stopped.wait_for(|stop| *stop).await) };
     let server = tokio::spawn(server.serve(View::new(board.reader(), history, commands.clone(), clock), stopped));
 
-    println!("A ticket sale, {SPEED} times as fast as life: 90 seconds here are 22 minutes there.");
-    println!("Status page: http://{address}/");
-    println!("Orders: on the page with the token {TOKEN}, or by a command such as");
+    say(&format!("A ticket sale, {SPEED} times as fast as life: 90 seconds here are 22 minutes there."));
+    say(&format!("Status page: http://{address}/"));
+    say(&format!("Orders: on the page with the token {TOKEN}, or by a command such as"));
     let socket = socket(folder.path());
-    println!("  setpoint pause tickets --for 10m --reason 'a try' --socket {}", socket.display());
-    println!();
+    say(&format!("  setpoint pause tickets --for 10m --reason 'a try' --socket {}\n", socket.display()));
     let mut show = Show::new();
     tokio::select! {
         () = watch_the_sale(&world, &board, clock, &mut show) => {
             summarize(&world.with(|world| world.score()));
             if !options.once && show.live {
-                println!("The status page stays up; Ctrl-C ends it.");
+                say("The status page stays up; Ctrl-C ends it.");
                 tokio::signal::ctrl_c().await?;
             }
         }
@@ -151,9 +151,8 @@ impl Show {
             frame.push('\n');
         }
         self.drawn = 1 + policies.len();
-        print!("{frame}\x1b[?7h");
         // A terminal that is gone is noticed by the signal that comes with it.
-        let _ = std::io::stdout().flush();
+        let _ = write!(std::io::stdout(), "{frame}\x1b[?7h").and_then(|()| std::io::stdout().flush());
     }
 
     /// A line now and then, and one for every action.
@@ -165,7 +164,7 @@ impl Show {
         self.last_action = acted;
         self.next_line = since_start + PLAIN_LINES;
         for policy in policies {
-            println!("{}  {}", heading(since_start), view::line(policy));
+            say(&format!("{}  {}", heading(since_start), view::line(policy)));
         }
     }
 }
@@ -192,14 +191,14 @@ fn phase(phase: Phase) -> &'static str {
 }
 
 fn summarize(score: &Score) {
-    println!();
-    println!("The sale is over.");
-    println!("  requests over 500 ms   {:.2} % of {:.0}", score.over_objective * 100.0, score.requests);
-    println!(
+    say("\nThe sale is over.");
+    let (over, requests) = (score.over_objective * 100.0, score.requests);
+    say(&format!("  requests over 500 ms   {over:.2} % of {requests:.0}"));
+    say(&format!(
         "  instance-hours         {:.2}, against {:.2} of a static fleet of {} sized for the peak ({:.0} %)",
         score.instance_hours,
         score.static_instance_hours,
         score.static_capacity,
         100.0 * score.instance_hours / score.static_instance_hours
-    );
+    ));
 }

@@ -35,8 +35,12 @@ pub fn asg(
     let mut draft = Draft { name: draft::name(name, "imported"), asg: name.into(), min, max, ..Draft::default() };
     draft.region = region.map(str::to_owned);
     draft.origin = format!("the scaling policies and scheduled actions of the Auto Scaling group {name}");
-    policies.iter().for_each(|policy| read(policy, &mut draft));
-    actions.iter().for_each(|action| schedule(action, &mut draft));
+    for policy in policies {
+        read(policy, &mut draft);
+    }
+    for action in actions {
+        schedule(action, &mut draft);
+    }
     warm_up(group, policies, &mut draft);
     if draft.metrics.is_empty() {
         let remark = "Assumed: 70 % of the processors, since no policy tracks a target that could be imported. Verify the query.";
@@ -173,11 +177,14 @@ fn customized(custom: &CustomizedMetricSpecification, target: f64, from: &str, d
     };
     let statistic = custom.statistic().map_or("average", |statistic| statistic.as_str()).to_lowercase();
     let series = draft::name(&format!("{namespace}_{metric}_{statistic}").replace('/', "_").to_lowercase(), "metric");
-    let dimensions = custom.dimensions().iter().filter_map(|d| Some(format!("{}={}", d.name()?, d.value()?)));
-    let dimensions = dimensions.map(|dimension| format!(", {dimension}")).collect::<String>();
+    let dimensions = custom.dimensions().iter().filter_map(|d| Some(format!("{} {}", d.name()?, d.value()?)));
+    let of = match dimensions.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => none,
+        some => format!(" of {some}"),
+    };
     let query = format!("sum({series})").replace('-', "_");
     let remark = format!(
-        "{from}: {namespace} {metric} ({statistic}{dimensions}) at {target}. AWS takes it for the share of one instance. \
+        "{from}: {namespace} {metric} ({statistic}{of}) at {target}. AWS takes it for the share of one instance. \
          Verify the query: its sum over the fleet is wanted, under whatever name your Prometheus has it."
     );
     total(metric, target, query, remark, draft);
