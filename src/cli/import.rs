@@ -14,6 +14,7 @@ use crate::{config, import};
 /// What `--help` ends with.
 pub(super) const EXAMPLE: &str = "Examples:
   $ kubectl get hpa web --output yaml | setpoint import hpa - --group web-prod > web.toml
+  $ kubectl get scaledobject web --output yaml | setpoint import keda - --group web-prod > web.toml
   $ setpoint import asg web-prod --region eu-central-1 > web.toml
   $ setpoint check web.toml";
 
@@ -26,6 +27,15 @@ pub(super) enum From {
     /// A Kubernetes `HorizontalPodAutoscaler`, `autoscaling/v1` or `v2`, as YAML or JSON.
     #[command(after_help = EXAMPLE)]
     Hpa {
+        /// The manifest; `-` is the standard input.
+        file: PathBuf,
+        /// The Auto Scaling group that is to be scaled.
+        #[arg(long, value_name = "ASG")]
+        group: String,
+    },
+    /// A KEDA `ScaledObject`, `keda.sh/v1alpha1`, as YAML or JSON.
+    #[command(after_help = EXAMPLE)]
+    Keda {
         /// The manifest; `-` is the standard input.
         file: PathBuf,
         /// The Auto Scaling group that is to be scaled.
@@ -59,6 +69,11 @@ pub(super) fn run(from: &From) -> anyhow::Result<ExitCode> {
             let source = file.display().to_string();
             let text = read(file).with_context(|| source.clone())?;
             (source.clone(), import::hpa(&text, group).context(source)?)
+        }
+        From::Keda { file, group } => {
+            let source = file.display().to_string();
+            let text = read(file).with_context(|| source.clone())?;
+            (source.clone(), import::keda(&text, group).context(source)?)
         }
         From::Asg { group, region, profile, endpoint_url } => {
             let settings = Settings {

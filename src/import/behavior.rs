@@ -1,11 +1,18 @@
 //! `behavior` of an autoscaler: windows, steps and tolerance, by direction.
 
+use std::ops::RangeInclusive;
+
 use super::draft::Draft;
 use super::quantity;
 use super::source::Node;
 
 /// The most that a policy's step may be in percent.
 const MOST_PERCENT: u64 = 1000;
+
+/// What Kubernetes takes for a window and for a period in seconds, and for what a policy allows.
+const WINDOW: RangeInclusive<u64> = 0..=3600;
+const PERIOD: RangeInclusive<u64> = 1..=1800;
+const VALUE: RangeInclusive<u64> = 1..=i32::MAX as u64;
 
 /// One direction, with what Kubernetes assumes for it.
 struct Direction {
@@ -24,34 +31,45 @@ const IN: Direction =
 pub(super) fn behavior(behavior: Option<&Node>, draft: &mut Draft) {
     let [out, inward] = [OUT, IN].map(|direction| {
         let rules = behavior.and_then(|behavior| behavior.get(direction.key));
-        let window = rules.as_ref().and_then(|rules| rules.get("stabilizationWindowSeconds")?.whole());
+        let window = rules.as_ref().and_then(|rules| within(rules, "stabilizationWindowSeconds", WINDOW, draft));
         let tolerance = rules.as_ref().and_then(|rules| tolerance(rules, draft));
         let step = rules.as_ref().and_then(|rules| step(rules, &direction, draft));
         (window, tolerance, step)
     });
     let windows =
         format!("{{ out = \"{}s\", in = \"{}s\" }}", out.0.unwrap_or(OUT.window), inward.0.unwrap_or(IN.window));
-    draft.keys.push(("stabilization", windows, assumed(out.0.is_some(), inward.0.is_some())));
+    draft.keys.push(("stabilization", windows, assumed(behavior, out.0.is_some(), inward.0.is_some())));
     let steps = format!(
         "{{ out = {}, in = {} }}",
         out.2.as_deref().unwrap_or(OUT.step),
         inward.2.as_deref().unwrap_or(IN.step)
     );
-    draft.keys.push(("step", steps, assumed(out.2.is_some(), inward.2.is_some())));
+    draft.keys.push(("step", steps, assumed(behavior, out.2.is_some(), inward.2.is_some())));
     let tolerances = format!("{{ out = {:?}, in = {:?} }}", out.1.unwrap_or(0.1), inward.1.unwrap_or(0.1));
-    draft.keys.push(("tolerance", tolerances, assumed(out.1.is_some(), inward.1.is_some())));
+    draft.keys.push(("tolerance", tolerances, assumed(behavior, out.1.is_some(), inward.1.is_some())));
     let none = "Kubernetes has no cooldown; its windows and steps alone limit it.";
     draft.keys.push(("cooldown", r#"{ out = "0s", in = "0s" }"#.into(), none.into()));
 }
 
-fn assumed(out: bool, inward: bool) -> String {
+fn assumed(behavior: Option<&Node>, out: bool, inward: bool) -> String {
     let which = match (out, inward) {
-        (true, true) => return "From spec.behavior.".into(),
+        (true, true) => return format!("From {}.", behavior.map_or("spec.behavior", Node::path)),
         (true, false) => "in",
         (false, true) => "out",
         (false, false) => "out and in",
     };
     format!("Assumed: the default of Kubernetes for {which}, which the cluster's own flags may have changed.")
+}
+
+/// The whole number at `key`, or a remark where Kubernetes would not take it.
+fn within(node: &Node, key: &str, range: RangeInclusive<u64>, draft: &mut Draft) -> Option<u64> {
+    let found = node.get(key)?;
+    let number = found.whole().filter(|number| range.contains(number));
+    if number.is_none() {
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        draft.refused(found.path(), &found.literal(), &expected);
+    }
+    number
 }
 
 fn tolerance(rules: &Node, draft: &mut Draft) -> Option<f64> {
@@ -67,6 +85,9 @@ fn tolerance(rules: &Node, draft: &mut Draft) -> Option<f64> {
 fn step(rules: &Node, direction: &Direction, draft: &mut Draft) -> Option<String> {
     let word = direction.word;
     let select = rules.get("selectPolicy").and_then(|node| node.text()).unwrap_or_else(|| "Max".into());
+    if !matches!(&*select, "Max" | "Min" | "Disabled") {
+        draft.refused(&format!("{}.selectPolicy", rules.path()), &format!("{select:?}"), "Max, Min or Disabled");
+    }
     if select == "Disabled" {
         draft.remarks.push(match word {
             "in" => "scaleDown.selectPolicy = Disabled: it never removed pods. When this policy is to act, set \
@@ -103,8 +124,8 @@ struct Limit {
 fn limit(policy: &Node, draft: &mut Draft) -> Option<Limit> {
     let said = |node: Option<Node>| node.and_then(|node| node.text()).unwrap_or_default();
     let kind = said(policy.get("type"));
-    let whole = |key| policy.get(key).and_then(|node| node.whole());
-    let (Some(value), Some(per)) = (whole("value"), whole("periodSeconds")) else {
+    let (value, per) = (within(policy, "value", VALUE, draft), within(policy, "periodSeconds", PERIOD, draft));
+    let (Some(value), Some(per)) = (value, per) else {
         draft.remarks.push(format!("Not read: {} ({kind}), without value and periodSeconds.", policy.path()));
         return None;
     };

@@ -15,6 +15,11 @@ pub(super) struct Draft {
     /// Further keys of the policy, with their values in TOML and a remark.
     pub(super) keys: Vec<(&'static str, String, String)>,
     pub(super) metrics: Vec<DraftMetric>,
+    pub(super) schedules: Vec<DraftSchedule>,
+    /// After how many seconds which capacity holds, and a remark.
+    pub(super) fallback: Option<(u64, u64, String)>,
+    /// The address of Prometheus, where it is known.
+    pub(super) prometheus: Option<String>,
     /// What has no equal, and what to know before the policy acts.
     pub(super) remarks: Vec<String>,
 }
@@ -28,6 +33,15 @@ pub(super) struct DraftMetric {
     pub(super) remark: String,
 }
 
+/// A window of time with a floor of its own.
+pub(super) struct DraftSchedule {
+    pub(super) cron: String,
+    pub(super) timezone: String,
+    pub(super) minutes: u64,
+    pub(super) min: u64,
+    pub(super) remark: String,
+}
+
 impl Draft {
     /// The configuration.
     pub(super) fn text(&self) -> String {
@@ -38,8 +52,10 @@ impl Draft {
             comment(&mut text, &format!("- {remark}"));
         }
         text.push_str("\ninterval = \"15s\"\n\n[prometheus]\n");
-        comment(&mut text, "Assumed: a Prometheus on this host.");
-        text.push_str("url = \"http://127.0.0.1:9090\"\n");
+        if self.prometheus.is_none() {
+            comment(&mut text, "Assumed: a Prometheus on this host.");
+        }
+        entry(&mut text, "url", &quoted(self.prometheus.as_deref().unwrap_or("http://127.0.0.1:9090")));
         if let Some(region) = &self.region {
             text.push_str("\n[aws]\n");
             entry(&mut text, "region", &quoted(region));
@@ -57,7 +73,21 @@ impl Draft {
         for metric in &self.metrics {
             metric.write(&mut text);
         }
+        for schedule in &self.schedules {
+            schedule.write(&mut text);
+        }
+        if let Some((after, capacity, remark)) = &self.fallback {
+            text.push_str("\n[policy.fallback]\n");
+            comment(&mut text, remark);
+            entry(&mut text, "after", &quoted(&format!("{after}s")));
+            entry(&mut text, "capacity", &capacity.to_string());
+        }
         text
+    }
+
+    /// Remarks that Kubernetes would take the `value` at `path` for an error.
+    pub(super) fn refused(&mut self, path: &str, value: &str, expected: &str) {
+        self.remarks.push(format!("Kubernetes would refuse {path} = {value}, expected {expected}. Correct it first."));
     }
 
     /// Adds `metric` under a name that no other metric has.
@@ -79,6 +109,19 @@ impl DraftMetric {
         // `{:?}` writes a float as TOML reads it: with a point or an exponent.
         entry(text, "target", &format!("{:?}", self.target));
         entry(text, "query", &quoted(&self.query));
+    }
+}
+
+impl DraftSchedule {
+    fn write(&self, text: &mut String) {
+        text.push_str("\n[[policy.schedule]]\n");
+        comment(text, &self.remark);
+        entry(text, "cron", &quoted(&self.cron));
+        entry(text, "timezone", &quoted(&self.timezone));
+        let (hours, minutes) = (self.minutes / 60, self.minutes % 60);
+        let duration = if minutes == 0 { format!("{hours}h") } else { format!("{}m", self.minutes) };
+        entry(text, "duration", &quoted(&duration));
+        entry(text, "min", &self.min.to_string());
     }
 }
 

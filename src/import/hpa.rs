@@ -14,7 +14,7 @@ use super::source::Node;
 pub fn hpa(text: &str, asg: &str) -> Result<String, Error> {
     let (source, others) = manifest::only(text, "HorizontalPodAutoscaler")?;
     let root = source.root();
-    let mut draft = begun(&root, asg, others)?;
+    let mut draft = begun(&root, asg, others, &["autoscaling/v1", "autoscaling/v2"])?;
     bounds(&root, &mut draft)?;
     let spec = root.get("spec").ok_or_else(|| Error::Field("spec".into(), "a table"))?;
     behavior::behavior(spec.get("behavior").as_ref(), &mut draft);
@@ -25,13 +25,18 @@ pub fn hpa(text: &str, asg: &str) -> Result<String, Error> {
     Ok(draft.text())
 }
 
-fn begun(root: &Node, asg: &str, others: Vec<String>) -> Result<Draft, Error> {
+/// A draft for the object at `root`, whose version must be among `versions`.
+pub(super) fn begun(root: &Node, asg: &str, others: Vec<String>, versions: &[&str]) -> Result<Draft, Error> {
     let version = root.get("apiVersion").and_then(|node| node.text()).unwrap_or_default();
-    if !matches!(&*version, "autoscaling/v1" | "autoscaling/v2") {
-        return Err(Error::Version(version));
+    if !versions.contains(&&*version) {
+        let expected: Vec<String> = versions.iter().map(|known| format!("{known:?}")).collect();
+        return Err(Error::Version(version, expected.join(" or ")));
     }
     let kind = root.get("kind").and_then(|node| node.text()).unwrap_or_default();
     let name = root.at(&["metadata", "name"]).and_then(|node| node.text()).unwrap_or_default();
+    if name.is_empty() {
+        return Err(Error::Field("metadata.name".into(), "the name of the object"));
+    }
     let mut draft =
         Draft { name: draft::name(&name, "imported"), asg: asg.into(), remarks: others, ..Draft::default() };
     draft.origin = format!("the {kind} {name} ({version})");
@@ -48,6 +53,10 @@ fn set_aside(root: &Node, draft: &mut Draft) {
     let owner = root.at(&["spec", "scaleTargetRef"]);
     let part = |key| owner.as_ref().and_then(|owner| owner.get(key)).and_then(|node| node.text()).unwrap_or_default();
     let (kind, name) = (part("kind"), part("name"));
+    let kind = if kind.is_empty() { "workload".into() } else { kind };
+    if name.is_empty() {
+        draft.refused("spec.scaleTargetRef.name", "\"\"", "the name of what is scaled");
+    }
     draft
         .remarks
         .push(format!("spec.scaleTargetRef: it scaled the {kind} {name}; here the instances of {} are.", draft.asg));

@@ -4,8 +4,9 @@ use super::draft::{Draft, DraftMetric, quoted};
 use super::quantity;
 use super::source::Node;
 
-/// Where the share of a total that one value may reach is put, so that a ratio becomes a utilization.
-const HALF: f64 = 0.5;
+/// What stands for the target where a ratio becomes a utilization: so low that a hundredfold is still below 1, beyond which
+/// no utilization says how much is missing.
+const HUNDREDTH: f64 = 0.01;
 /// The highest utilization that is taken over: at 100 % nothing would be left to see an overload by.
 const HIGHEST: f64 = 90.0;
 
@@ -58,37 +59,40 @@ fn resource(part: &Node, draft: &mut Draft) {
     let name = part.get("name").and_then(|node| node.text()).unwrap_or_default();
     let target = part.get("target");
     let field = |key| target.as_ref().and_then(|target| target.get(key)).and_then(|node| node.text());
-    // What it says is said by which of the values is there.
-    let _ = field("type");
+    typed(target.as_ref(), &[("Utilization", "averageUtilization"), ("AverageValue", "averageValue")], draft);
     if let Some(container) = part.get("container").and_then(|node| node.text()) {
         let path = part.path();
         draft
             .remarks
             .push(format!("{path}.container = {container}: the whole instance is measured, not one container."));
     }
+    let (percent, each) = (field("averageUtilization"), field("averageValue"));
+    of_instances(&name, percent.as_deref(), each.as_deref(), part.path(), draft);
+}
+
+/// Adds the resource `name` with its target as a share in percent or as an amount for `each`.
+pub(super) fn of_instances(name: &str, percent: Option<&str>, each: Option<&str>, origin: &str, draft: &mut Draft) {
     let asg = label(&draft.asg);
-    match (&*name, field("averageUtilization"), field("averageValue")) {
-        ("cpu", Some(percent), _) => cpu(&percent, part.path(), draft),
-        ("memory", Some(percent), _) => memory(&percent, part.path(), draft),
+    match (name, percent, each) {
+        ("cpu", Some(percent), _) => cpu(percent, origin, draft),
+        ("memory", Some(percent), _) => memory(percent, origin, draft),
         ("cpu", None, Some(cores)) => {
             let query = format!("sum(rate(node_cpu_seconds_total{{mode!=\"idle\",asg={asg}}}[1m]))");
-            total(&name, &cores, query, part.path(), draft);
+            total(name, cores, query, origin, draft);
         }
         ("memory", None, Some(bytes)) => {
             let query =
                 format!("sum(node_memory_MemTotal_bytes{{asg={asg}}} - node_memory_MemAvailable_bytes{{asg={asg}}})");
-            total(&name, &bytes, query, part.path(), draft);
+            total(name, bytes, query, origin, draft);
         }
         (_, percent, value) => {
             let target = percent.or(value).unwrap_or_default();
-            draft
-                .remarks
-                .push(format!("Not imported: {} {name} with the target {target}: no query is known.", part.path()));
+            draft.remarks.push(format!("Not imported: {origin} {name} with the target {target}: no query is known."));
         }
     }
 }
 
-fn total(name: &str, target: &str, query: String, origin: &str, draft: &mut Draft) {
+pub(super) fn total(name: &str, target: &str, query: String, origin: &str, draft: &mut Draft) {
     let Some(each) = quantity::parse(target).filter(|each| *each > 0.0) else {
         draft.remarks.push(format!("Not imported: {origin}: {target} is not a quantity above 0."));
         return;
@@ -115,7 +119,7 @@ fn custom(part: &Node, draft: &mut Draft) {
     matchers.insert(0, format!("__name__={}", label(&name)));
     let query = format!("sum({{{}}})", matchers.join(","));
     let field = |key| part.at(&["target", key]).and_then(|node| node.text());
-    let _ = field("type");
+    typed(part.get("target").as_ref(), &[("Value", "value"), ("AverageValue", "averageValue")], draft);
     match (field("averageValue"), field("value")) {
         (Some(each), _) => total(&name, &each, query, part.path(), draft),
         (None, Some(value)) => ratio(&name, &value, &query, part.path(), draft),
@@ -124,17 +128,30 @@ fn custom(part: &Node, draft: &mut Draft) {
 }
 
 /// A value that is kept whatever the number of pods: its ratio to the target scales the fleet, as a utilization does.
-fn ratio(name: &str, target: &str, query: &str, origin: &str, draft: &mut Draft) {
+pub(super) fn ratio(name: &str, target: &str, query: &str, origin: &str, draft: &mut Draft) {
     let Some(value) = quantity::parse(target).filter(|value| *value > 0.0) else {
         draft.remarks.push(format!("Not imported: {origin}: {target} is not a quantity above 0."));
         return;
     };
     let remark = format!(
-        "From {origin}: the value {target} as a whole, not for each pod. The query is scaled so that {HALF} stands for it. \
-         Verify the query; it must fall when instances are added."
+        "From {origin}: the value {target} as a whole, not for each pod. The query is scaled so that {HUNDREDTH} stands for it. \
+         Verify the query: it must fall as instances are added, as a mean does. What belongs to the whole fleet (a queue, all \
+         requests) would climb to max: for that use the query as it was, kind = \"total\", and one instance's share as the target."
     );
-    let query = format!("{HALF:?} * {query} / {value:?}");
-    draft.add(DraftMetric { name: name.into(), kind: "utilization", target: HALF, query, remark });
+    let query = format!("{HUNDREDTH:?} * {query} / {value:?}");
+    draft.add(DraftMetric { name: name.into(), kind: "utilization", target: HUNDREDTH, query, remark });
+}
+
+/// Holds the type of a `target`, which says what it means, against the one value that must be there.
+fn typed(target: Option<&Node>, kinds: &[(&str, &str)], draft: &mut Draft) {
+    let Some(target) = target else { return };
+    let said = target.get("type").and_then(|node| node.text()).unwrap_or_default();
+    let names = target.fields().into_iter().map(|(key, _)| key).filter(|key| *key != "type").collect::<Vec<_>>();
+    if !kinds.iter().any(|(kind, value)| *kind == said && names == [*value]) {
+        let expected = kinds.iter().map(|(kind, value)| format!("{kind} with {value} alone"));
+        let found = format!("{said} with {}", names.join(", "));
+        draft.refused(&format!("{}.type", target.path()), &found, &expected.collect::<Vec<_>>().join(" or "));
+    }
 }
 
 /// The selector of a metric as matchers of PromQL.

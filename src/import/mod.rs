@@ -6,14 +6,19 @@
 mod asg;
 mod behavior;
 mod draft;
+mod formula;
 mod hpa;
+mod keda;
 mod manifest;
 mod metric;
 mod quantity;
 mod source;
+mod trigger;
+mod window;
 
 pub use self::asg::asg;
 pub use self::hpa::hpa;
+pub use self::keda::keda;
 
 /// Why there is nothing to import.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,8 +43,8 @@ pub enum Error {
         count: usize,
     },
     /// The object is of a version that is not known here.
-    #[error("apiVersion is {0:?}, expected \"autoscaling/v1\" or \"autoscaling/v2\"")]
-    Version(String),
+    #[error("apiVersion is {0:?}, expected {1}")]
+    Version(String, String),
     /// A field that must be there is not, or is not what it must be.
     #[error("{0} is missing or wrong, expected {1}")]
     Field(String, &'static str),

@@ -78,15 +78,22 @@ impl<'a> Node<'a> {
         self.source.read.borrow_mut().insert(self.path.clone());
     }
 
-    /// The text of a scalar; a number as it is written.
+    /// The text of a scalar; a number, and yes or no, as it is written.
     pub(super) fn text(&self) -> Option<String> {
         let text = match self.value {
             Value::String(text) => text.clone(),
             Value::Number(number) => number.to_string(),
+            Value::Bool(yes) => yes.to_string(),
             _ => return None,
         };
         self.mark();
         Some(text)
+    }
+
+    /// All of it as it is written, in JSON.
+    pub(super) fn literal(&self) -> String {
+        self.mark();
+        self.value.to_string()
     }
 
     /// A whole number from 0.

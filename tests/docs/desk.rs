@@ -128,6 +128,8 @@ fn furnish(folder: &Path, pages: &[Page]) {
     let old = configuration::of_the_readme().replace("\nmax = ", "\nmax = 1");
     write("old.toml", &old);
     write("web.tests.toml", &tests.text);
+    write("web.yaml", include_str!("../manifests/web.yaml"));
+    write("orders.yaml", include_str!("../manifests/orders.yaml"));
     for name in ["monday.csv", "march.csv", "traces/monday.csv"] {
         write(name, &hour);
     }
