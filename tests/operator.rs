@@ -194,6 +194,8 @@ async fn a_reload_says_what_is_wrong_and_leaves_the_old_configuration() {
     let desk = Desk::open().await;
     let said = desk.says(&["reload", "--reason", "nothing new"]).await;
     assert!(said.starts_with("the configuration is reloaded, by alice"), "{said}");
+    let why = desk.says(&["explain", "web"]).await;
+    assert!(why.contains("Policy web at"), "what did not change is as well known as before: {why}");
     std::fs::write(desk.path("setpoint.toml"), SLOW.replace("max = 100", "max = 0")).expect("a file");
     let output = desk.run(&["reload", "--reason", "a slip"]).await;
     assert_eq!(output.status.code(), Some(1));

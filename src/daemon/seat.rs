@@ -70,6 +70,10 @@ impl Seat {
 
     /// The same seat under a changed policy.
     pub(super) fn with_policy(self, policy: Policy) -> Self {
+        if *self.policy == policy {
+            // A reload that does not concern it must not look like a start. What rested is tried again.
+            return Self { rest: 0, ..self };
+        }
         let state = self.state.under_changed_policy(&self.policy, &policy);
         let signals = |policy: &Policy| policy.metrics.iter().map(|metric| metric.name.clone()).collect::<Vec<_>>();
         let same = self.policy.asg == policy.asg && signals(&self.policy) == signals(&policy);
