@@ -215,7 +215,7 @@ impl PolicyStatus {
             evaluation: None,
             because: None,
             last_action: None,
-            counters: Counters::default(),
+            counters: Counters::new(),
             series: Series::new(policy.interval, policy.metrics.len()),
             price: policy.instance_price,
             ledger: Ledger::default(),

@@ -53,6 +53,13 @@ struct Growing {
 }
 
 impl Counters {
+    /// Counts of a policy that has just been started. What may be applied is counted from 0: of a series that begins with
+    /// its first change, Prometheus would not see that change.
+    pub fn new() -> Self {
+        let none = ["out", "in"].map(|direction| ((direction, Outcome::Applied.label()), 0));
+        Self { actions: none.into(), ..Self::default() }
+    }
+
     /// An evaluation, and what became of its decision.
     pub fn evaluated(&mut self, evaluation: &Evaluation, outcome: Outcome) {
         self.evaluations += 1;
@@ -112,6 +119,16 @@ mod tests {
         }
         assert_eq!(counters.direction_changes, 2);
         assert_eq!(counters.actions[&("in", "rejected")], 1);
+    }
+
+    #[test]
+    fn the_first_change_is_seen_to_be_one_more() {
+        let mut counters = Counters::new();
+        let before = counters.actions.clone();
+        acted(&mut counters, 0, 2, 4, Outcome::Applied);
+        acted(&mut counters, 60, 4, 3, Outcome::Applied);
+        let seen = counters.actions.iter().map(|(labels, count)| count - before[labels]);
+        assert_eq!(seen.collect::<Vec<_>>(), [1, 1]);
     }
 
     #[test]
