@@ -308,7 +308,7 @@ async fn the_description_has_every_route_and_every_method() {
     let document = desk.site.get("/openapi.json").await.json();
     assert_eq!(document["info"]["title"], "Setpoint");
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 22, "{:?}", paths.keys().collect::<Vec<_>>());
+    assert_eq!(paths.len(), 23, "{:?}", paths.keys().collect::<Vec<_>>());
     for (path, item) in paths {
         let at = path.replace("{name}", "web");
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {

@@ -15,7 +15,7 @@ const MAX_CONNECTIONS: usize = 384;
 
 /// How long nobody gives way after having come or asked: an honest client's first request is here by then, however many
 /// came after it.
-const GRACE: Duration = Duration::from_millis(100);
+const GRACE: Duration = Duration::from_millis(25);
 
 /// The connections of one listener.
 #[derive(Debug, Default)]
