@@ -19,6 +19,7 @@ use support::servers::{or_leave_out, prometheus};
 const RULES: &str = include_str!("../config/prometheus/rules.yml");
 const ALERTS: &str = include_str!("../config/prometheus/alerts.yml");
 const RUNBOOKS: &str = include_str!("../docs/runbooks.md");
+const METRICS: &str = include_str!("../docs/metrics.md");
 const DASHBOARD: &str = include_str!("../config/grafana/setpoint.json");
 
 /// Nothing listens on port 1, and the metrics are there all the same.
@@ -73,9 +74,7 @@ fn promtool_accepts_the_rules_and_their_tests() {
 #[test]
 fn promtool_finds_nothing_amiss_with_the_metrics() {
     let Some(prometheus) = or_leave_out(prometheus()) else { return };
-    let folder = tempfile::tempdir().expect("a folder");
-    let daemon = Daemon::start(&folder.path().join("setpoint.toml"));
-    let (_, page) = http::get(daemon.address, "/metrics").expect("an answer");
+    let page = page();
     let mut command = Command::new(prometheus.with_file_name("promtool"));
     let mut promtool =
         command.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("promtool");
@@ -97,6 +96,54 @@ fn every_metric_that_is_named_is_exported_or_recorded() {
         let unknown: Vec<_> = metrics(&expression).into_iter().filter(|name| !known.contains(name)).collect();
         assert!(unknown.is_empty(), "the daemon exports no {unknown:?}, which {expression:?} needs");
     }
+}
+
+#[test]
+fn the_list_of_metrics_is_what_is_exported() {
+    let page = page();
+    let exported: Vec<Family> = page.split("# HELP ").skip(1).map(Family::of_page).collect();
+    let listed: Vec<Family> = METRICS
+        .split("\n## ")
+        .last()
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .map(Family::of_list)
+        .collect();
+    let rows: String = exported.iter().map(|family| family.row(&listed)).collect();
+    assert!(exported.len() > 40, "the page is read: {page}");
+    assert!(METRICS.contains(&rows) && exported.len() == listed.len(), "docs/metrics.md should list\n{rows}");
+}
+
+#[test]
+fn the_list_of_guards_is_what_a_policy_can_be_held_back_by() {
+    const REASON: &str = include_str!("../src/control/reason.rs");
+    const GUARD: &str = include_str!("../src/control/guard.rs");
+    let words = |text: &'static str, before: &str| -> Vec<&str> {
+        text.split(before).skip(1).filter_map(|rest| rest.split('"').next()).collect()
+    };
+    let counted = [words(REASON, "=> Some(\""), words(GUARD, "=> \"")].concat();
+    let (_, table) = METRICS.split_once("| guard |").expect("a table");
+    let rows = table.split("\n## ").next().unwrap_or_default().lines().filter(|line| line.starts_with("| `"));
+    let listed = rows.filter_map(|row| row.split('|').nth(1)).flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    assert_eq!(listed.collect::<BTreeSet<_>>(), counted.into_iter().collect());
+}
+
+#[test]
+fn every_metric_that_the_docs_name_is_exported_or_recorded() {
+    let exported = exported();
+    let mut seen = 0;
+    for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).expect("the docs") {
+        let path = file.expect("a file").path();
+        let text = String::from_utf8(fs::read(&path).expect("a page")).expect("text");
+        let metrics =
+            text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("setpoint_"));
+        for name in metrics.filter(|name| !FILES.contains(name)) {
+            assert!(exported.contains(name), "{}: the daemon exports no {name}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 50, "{seen}");
 }
 
 #[test]
@@ -134,6 +181,48 @@ fn every_panel_has_a_title_and_asks_the_chosen_data_source() {
     }
     for source in all(&dashboard, "datasource") {
         assert!(["${datasource}", "-- Grafana --"].map(Value::from).contains(&source["uid"]), "{source}");
+    }
+}
+
+/// The words that begin like a metric and are none: packages.
+const FILES: [&str; 1] = ["setpoint_0"];
+
+/// A family of metrics as a row of the list tells of it.
+struct Family<'a> {
+    name: &'a str,
+    kind: &'a str,
+    /// Separated by commas; `None` where there is no sample to tell.
+    labels: Option<String>,
+    help: &'a str,
+}
+
+impl<'a> Family<'a> {
+    /// From what follows `# HELP ` in a page of metrics.
+    fn of_page(text: &'a str) -> Self {
+        let mut lines = text.lines();
+        let (name, help) = lines.next().and_then(|line| line.split_once(' ')).expect("a name and a help");
+        let kind = lines.next().and_then(|line| line.rsplit(' ').next()).expect("a type");
+        let sample = lines.find(|line| line.starts_with(name));
+        let labels = sample.map(|sample| {
+            let inside =
+                sample.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or("", |(inside, _)| inside);
+            inside.split("\",").filter_map(|pair| Some(pair.split_once('=')?.0)).collect::<Vec<_>>().join(", ")
+        });
+        Self { name, kind, labels, help }
+    }
+
+    /// From what follows the beginning of a row.
+    fn of_list(row: &'a str) -> Self {
+        let cells: Vec<&str> = row.trim_end_matches(" |").split(" | ").collect();
+        let [name, kind, labels, help] = cells[..] else { panic!("{row} has not four cells") };
+        Self { name: name.trim_end_matches('`'), kind, labels: Some(labels.into()), help }
+    }
+
+    /// The row that it should have; the labels are those of the list where the page has no sample.
+    fn row(&self, listed: &[Self]) -> String {
+        let listed = listed.iter().find(|family| family.name == self.name).and_then(|family| family.labels.as_deref());
+        let labels = self.labels.as_deref().or(listed).unwrap_or("?");
+        format!("| `{}` | {} | {labels} | {} |\n", self.name, self.kind, self.help)
     }
 }
 
@@ -209,12 +298,18 @@ impl ExprVisitor for Names {
 
 /// The names of all metrics that the daemon exports.
 fn exported() -> BTreeSet<String> {
+    let page = page();
+    let named = |line: &str| Some(line.strip_prefix("# TYPE ")?.split(' ').next()?.to_owned());
+    page.lines().filter_map(named).collect()
+}
+
+/// The metrics of a daemon that has just started.
+fn page() -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let daemon = Daemon::start(&folder.path().join("setpoint.toml"));
     let (status, page) = http::get(daemon.address, "/metrics").expect("an answer");
     assert_eq!(status, 200);
-    let named = |line: &str| Some(line.strip_prefix("# TYPE ")?.split(' ').next()?.to_owned());
-    page.lines().filter_map(named).collect()
+    page
 }
 
 /// The daemon, as it is installed; killed when dropped.

@@ -95,7 +95,11 @@ impl Counters {
 
 #[cfg(test)]
 mod tests {
+    use arrayvec::ArrayVec;
+
     use super::*;
+    use crate::control::{Guard, Reason, StageName, StatedReason};
+    use crate::observation::Observation;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -119,6 +123,28 @@ mod tests {
         }
         assert_eq!(counters.direction_changes, 2);
         assert_eq!(counters.actions[&("in", "rejected")], 1);
+    }
+
+    #[test]
+    fn what_holds_back_is_counted_once_an_evaluation_however_often_it_is_said() {
+        let stage = StageName::Guards;
+        let veto = |metric: &str| Reason::Vetoed { guard: Guard::MetricNotValid { metric: metric.into() } };
+        let reasons = [veto("cpu"), veto("p99"), Reason::GroupUnknown, Reason::Observing { would: Capacity::ZERO }];
+        let evaluation = Evaluation {
+            policy: "web".into(),
+            at: at(0),
+            observation: Observation::default(),
+            boot_time: None,
+            signals: ArrayVec::new(),
+            recommendations: ArrayVec::new(),
+            stages: ArrayVec::new(),
+            decision: Decision::Hold,
+            reasons: reasons.map(|reason| StatedReason { stage, reason }).into_iter().collect(),
+        };
+        let mut counters = Counters::new();
+        counters.evaluated(&evaluation, Outcome::NoOp);
+        counters.evaluated(&evaluation, Outcome::NoOp);
+        assert_eq!(counters.blocked, [("metric-not-valid", 2), ("observe", 2)].into());
     }
 
     #[test]
