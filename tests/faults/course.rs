@@ -141,6 +141,12 @@ pub struct Outcome {
     pub cycles: usize,
 }
 
+impl Outcome {
+    pub fn panicked() -> Self {
+        Self { broken: vec!["the trial panicked".into()], simulated: Duration::ZERO, cycles: 0 }
+    }
+}
+
 /// Runs the course with these faults, each a minute after the one before.
 pub fn run(faults: &[Fault]) -> Outcome {
     trial::runtime().block_on(async {

@@ -16,7 +16,7 @@ mod trial;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, thread};
+use std::{env, panic, thread};
 
 use drawn::Rng;
 use table::{FAULTS, Fault};
@@ -45,7 +45,11 @@ fn names(faults: &[Fault]) -> String {
 /// Runs every trial, prints a row of what it came to, and fails with those that broke a rule.
 fn survive(what: &str, trials: &[Vec<Fault>]) {
     let began = Instant::now();
-    let results = all(trials, |faults| (names(faults), course::run(faults)));
+    let results = all(trials, |faults| {
+        let outcome = panic::catch_unwind(|| course::run(faults));
+        // What it panicked with is on stderr.
+        (names(faults), outcome.unwrap_or_else(|_| course::Outcome::panicked()))
+    });
     let simulated: Duration = results.iter().map(|(_, outcome)| outcome.simulated).sum();
     let cycles: usize = results.iter().map(|(_, outcome)| outcome.cycles).sum();
     let failed: Vec<_> = results.iter().filter(|(_, outcome)| !outcome.broken.is_empty()).collect();
