@@ -163,7 +163,7 @@ enum Command {
     /// Set other bounds for a policy for a while, within its own.
     ///
     /// It takes effect at once, stands in the journal, and ends by itself. Another override replaces it; `release` ends it.
-    /// The policy's own bounds hold as well: a floor above its maximum sets that maximum.
+    /// Its bounds must lie within the policy's own: a floor above its maximum is refused.
     #[command(after_help = format!("{OVERRIDE_EXAMPLE}\n\n{}", client::EXIT_CODES))]
     Override {
         /// The policy.
@@ -330,7 +330,7 @@ const DRIVE_EXAMPLE: &str = r#"Example:
 
 const HISTORY_EXAMPLE: &str = "Example:
   $ setpoint history web --from 24h
-  $ setpoint history --output json | jq -r '.decisions[] | select(.event == \"order\") | .by'
+  $ setpoint history --output json | jq -r '.decisions[] | select(.event == \"order\") | .given.by'
   $ setpoint history --state /var/lib/setpoint";
 
 const EXPLAIN_EXAMPLE: &str = "Example:

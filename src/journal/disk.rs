@@ -2,12 +2,12 @@
 //! own time. It never keeps a thread waiting.
 
 use futures_util::future::BoxFuture;
-use redb::{Builder, Database, DatabaseError};
+use redb::{Builder, Database, DatabaseError, StorageBackend};
 
 /// A disk with room for one journal.
 pub trait Disk: Send + Sync + 'static {
-    /// The size of what is on it in bytes; 0 where there is no journal yet.
-    fn size(&self) -> u64;
+    /// What is on it; empty where there is no journal yet.
+    fn storage(&self) -> Box<dyn StorageBackend>;
 
     /// Opens what is on it, or begins anew.
     ///

@@ -1,11 +1,14 @@
 //! Opens the file, or says why it can't be used. What is not a journal of ours, or one of a newer version, stays as it is.
 
-use std::io::ErrorKind;
+use std::fs::{File, TryLockError};
+use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use redb::backends::FileBackend;
 use redb::{
-    Builder, Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, StorageError, TableDefinition, TableError,
+    Builder, Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, StorageBackend, StorageError,
+    TableDefinition, TableError,
 };
 
 use super::disk::Disk;
@@ -18,6 +21,12 @@ const SCHEMA_KEY: &str = "schema";
 
 /// Pages that are kept in memory.
 const CACHE: usize = 8 << 20;
+
+/// No database that was just created is larger, in bytes.
+const FRESH: usize = 1 << 20;
+/// The length of what a database begins with, and of its first page.
+const MAGIC: usize = 9;
+const PAGE: usize = 4096;
 
 /// Why the journal can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,8 +107,8 @@ pub enum OpenError {
 pub(super) fn open(directory: &Path) -> Result<Database, OpenError> {
     std::fs::create_dir_all(directory).map_err(|error| of_io(directory, &error))?;
     let path = super::file_in(directory);
-    let exists = path.metadata().is_ok_and(|file| file.len() > 0);
     guarded(&path, || {
+        let exists = is_begun(&path)?;
         if exists {
             refuse_newer(&path)?;
         }
@@ -111,9 +120,42 @@ pub(super) fn open(directory: &Path) -> Result<Database, OpenError> {
 /// The same on a disk of a trial's own.
 pub(super) fn open_on(path: &Path, disk: &dyn Disk) -> Result<Database, OpenError> {
     guarded(path, || {
-        let database = disk.open(&builder(disk.size() > 0)).map_err(|error| of_database(path, error))?;
+        let exists = is_begun_on(&*disk.storage()).map_err(|error| of_io(path, &error))?;
+        let database = disk.open(&builder(exists)).map_err(|error| of_database(path, error))?;
         ours(path, database)
     })
+}
+
+/// Whether there is a journal in this file.
+fn is_begun(path: &Path) -> Result<bool, OpenError> {
+    let file = match File::options().read(true).write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(of_io(path, &error)),
+    };
+    // Another that begins one at this moment has it locked.
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => OpenError::InUse { path: path.into() },
+        TryLockError::Error(error) => of_io(path, &error),
+    })?;
+    let storage = FileBackend::new(file).map_err(|error| of_database(path, error))?;
+    is_begun_on(&storage).map_err(|error| of_io(path, &error))
+}
+
+/// Whether there is one in this storage, which is empty otherwise afterwards. The database begins with a file of zeros, then
+/// writes its first page, and the [`MAGIC`] at the start of that last of all. So where there is nothing else, its creation
+/// was cut short, and nothing was ever in it.
+fn is_begun_on(storage: &dyn StorageBackend) -> Result<bool, io::Error> {
+    let len = storage.len()?;
+    let Some(len) = usize::try_from(len).ok().filter(|len| *len <= FRESH) else { return Ok(true) };
+    let mut bytes = vec![0; len];
+    storage.read(0, &mut bytes)?;
+    let zeros = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    let begun = !zeros(&bytes[..len.min(MAGIC)]) || !zeros(bytes.get(PAGE..).unwrap_or_default());
+    if !begun && len > 0 {
+        storage.set_len(0)?;
+    }
+    Ok(begun)
 }
 
 fn builder(exists: bool) -> Builder {

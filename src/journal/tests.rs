@@ -340,6 +340,29 @@ async fn a_damaged_file_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_journal_whose_creation_was_cut_short_is_begun_anew() {
+    let folder = folder();
+    open(folder.path()).await.0.close(PATIENCE).await;
+    let path = file_in(folder.path());
+    let fresh = fs::read(&path).expect("the file");
+    // The file is made, then its first page is written, and last of all that page again with what it begins with.
+    let empty = vec![0; fresh.len()];
+    let paged = [&[0; 9], &fresh[9..320], &empty[320..]].concat();
+    for (what, bytes) in [("made", &empty), ("with its first page", &paged), ("grown by half", &empty[..100].to_vec())]
+    {
+        fs::write(&path, bytes).expect("a file");
+        let (journal, _) = open(folder.path()).await;
+        written(&journal, vec![Record::Entry(made("web", ago(1), 10))]).await;
+        journal.close(PATIENCE).await;
+        assert!(fs::read(&path).expect("the file").starts_with(b"redb"), "{what}");
+    }
+    let written =
+        fresh.iter().zip(0..).map(|(byte, at): (_, usize)| if at < 9 { 0 } else { *byte }).collect::<Vec<_>>();
+    fs::write(&path, written).expect("a file");
+    assert!(matches!(refused(folder.path()).await, OpenError::Damaged { .. }), "something had been written");
+}
+
+#[tokio::test]
 async fn a_second_daemon_in_the_same_directory_is_refused() {
     let folder = folder();
     let (_first, _) = open(folder.path()).await;

@@ -314,7 +314,8 @@ impl Writer {
     }
 
     fn size(&self) -> u64 {
-        self.disk.as_ref().map_or_else(|| retention::size(&file_in(&self.directory)), |disk| disk.size())
+        let file = || retention::size(&file_in(&self.directory));
+        self.disk.as_ref().map_or_else(file, |disk| disk.storage().len().unwrap_or_default())
     }
 
     fn open(&mut self) -> Result<(), OpenError> {

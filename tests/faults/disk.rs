@@ -145,8 +145,8 @@ impl State {
 }
 
 impl Disk for MemoryDisk {
-    fn size(&self) -> u64 {
-        self.state().bytes().len() as u64
+    fn storage(&self) -> Box<dyn StorageBackend> {
+        Box::new(self.backend())
     }
 
     fn open(&self, builder: &Builder) -> Result<Database, DatabaseError> {
