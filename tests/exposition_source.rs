@@ -155,6 +155,16 @@ async fn a_rate_is_the_increase_per_second_over_all_series() {
 }
 
 #[tokio::test]
+async fn a_page_that_froze_is_no_rate_of_zero() {
+    let pages = ["hits_total 100 1700000000000\n", "hits_total 150 1700000010000\n"];
+    let frozen = [pages[0], pages[1], pages[1], pages[1]];
+    let answers = read_all(&frozen, "hits_total", RATE).await;
+    let aged = |seconds| Measurement::Value { value: 5.0, age: Some(Duration::from_secs(seconds)) };
+    let measurements = answers.iter().map(|answer| answer.measurement).collect::<Vec<_>>();
+    assert_eq!(measurements, [Measurement::NoData, aged(0), aged(10), aged(20)]);
+}
+
+#[tokio::test]
 async fn a_quantile_is_of_what_was_observed_within_the_window() {
     let page = |fast: u32, all: u32| {
         let series = |path: &str, fast: u32, all: u32| {

@@ -76,10 +76,12 @@ impl Pages {
             _ => page.iter().filter(|sample| selector.selects(&sample.series)).collect::<Vec<_>>(),
         };
         let age = check(&selected, now)?;
+        // A page that was made long ago says nothing of what was added since: time that it did not see is no time at zero.
+        let made = now.saturating_sub(age).unwrap_or(now);
         let value = match scrape.reading {
             Reading::Gauge(aggregation) => aggregate(&selected, aggregation),
-            Reading::Rate { window } => self.rate(scrape, &selected, window, now)?,
-            Reading::Quantile { per_mille, window } => self.quantile(scrape, &selected, per_mille, window, now)?,
+            Reading::Rate { window } => self.rate(scrape, &selected, window, made)?,
+            Reading::Quantile { per_mille, window } => self.quantile(scrape, &selected, per_mille, window, made)?,
         };
         Ok(Measurement::of(value, Some(age)))
     }
