@@ -93,7 +93,7 @@ fn every_policy_of_a_group_is_imported_or_named_with_what_to_do() {
         policy.metrics.iter().map(|metric| (&*metric.name, metric.kind, metric.target)).collect();
     let total = MetricKind::Total;
     let expected = [
-        ("BacklogPerInstance", total, 10.5),
+        ("BacklogPerInstance", MetricKind::Utilization, 0.01),
         ("cpu", MetricKind::Utilization, 0.55),
         ("network-receive", total, 100_000.0),
         ("requests", total, 20.0),
@@ -101,6 +101,7 @@ fn every_policy_of_a_group_is_imported_or_named_with_what_to_do() {
     metrics.sort_by_key(|(name, ..)| *name);
     assert_eq!(metrics, expected, "{text}");
     for says in [
+        "/ 10.5",
         "The policy requests never scales in.",
         "No equal here: the step policy steps, PercentChangeInCapacity +10 from +0 to +15, +30 from +15 to … beyond",
         "No equal here: the policy simple (SimpleScaling, -1)",

@@ -182,12 +182,10 @@ fn customized(custom: &CustomizedMetricSpecification, target: f64, from: &str, d
         none if none.is_empty() => none,
         some => format!(" of {some}"),
     };
-    let query = format!("sum({series})").replace('-', "_");
-    let remark = format!(
-        "{from}: {namespace} {metric} ({statistic}{of}) at {target}. AWS takes it for the share of one instance. \
-         Verify the query: its sum over the fleet is wanted, under whatever name your Prometheus has it."
-    );
-    total(metric, target, query, remark, draft);
+    // AWS scales by the ratio of the value to its target, whatever the value is of; as a total, a mean would shrink the fleet.
+    let query = format!("avg({series})").replace('-', "_");
+    let origin = format!("{from}: {namespace} {metric} ({statistic}{of})");
+    super::metric::ratio(metric, &target.to_string(), &query, &origin, draft);
 }
 
 fn total(name: &str, target: f64, query: String, remark: String, draft: &mut Draft) {

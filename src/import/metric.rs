@@ -134,7 +134,7 @@ pub(super) fn ratio(name: &str, target: &str, query: &str, origin: &str, draft: 
         return;
     };
     let remark = format!(
-        "From {origin}: the value {target} as a whole, not for each pod. The query is scaled so that {HUNDREDTH} stands for it. \
+        "From {origin}: the value {target} as a whole, not for each instance. The query is scaled so that {HUNDREDTH} stands for it. \
          Verify the query: it must fall as instances are added, as a mean does. What belongs to the whole fleet (a queue, all \
          requests) would climb to max: for that use the query as it was, kind = \"total\", and one instance's share as the target."
     );
