@@ -308,11 +308,19 @@ impl Metric {
     pub fn full_scale(&self) -> f64 {
         full_scale(self.target)
     }
+
+    /// Whether it is a utilization whose target is in percent.
+    pub fn is_percent(&self) -> bool {
+        self.kind == MetricKind::Utilization && self.target > PERCENT_ABOVE
+    }
 }
+
+/// Above this, a target or a reading of a utilization can only be in percent.
+pub const PERCENT_ABOVE: f64 = 1.5;
 
 /// As [`Metric::full_scale`], of a metric with this target.
 pub fn full_scale(target: f64) -> f64 {
-    if target > 1.5 { 100.0 } else { 1.0 }
+    if target > PERCENT_ABOVE { 100.0 } else { 1.0 }
 }
 
 /// What a metric measures, and so how it relates to capacity.

@@ -40,6 +40,30 @@ fn spend_limited(fleet: &Fleet) -> Option<(u32, u32, SpendPeriod)> {
     })
 }
 
+/// Of four instances at 70 %, after 20 minutes of `before`.
+fn under_percent(before: f64, now: f64) -> (u32, Fleet) {
+    let rules = Policy { metrics: vec![metric("cpu", MetricKind::Utilization, 70.0)], ..policy() };
+    let mut fleet = Fleet::new(rules).warmed_up_with(&[value(before)]);
+    (fleet.at(600).sees(value(now)), fleet)
+}
+
+#[test]
+fn a_share_against_a_target_in_percent_removes_nothing() {
+    let (kept, fleet) = under_percent(0.92, 0.92);
+    assert_eq!(kept, 4);
+    assert_eq!(
+        fleet.because(),
+        "cpu at 0.920 against 70.0 asks for 1, but no scale-in while cpu is 0.920 against 70.0 and was never above 1.5, as \
+         a share would be; if it is one, its target is 0.700"
+    );
+}
+
+#[test]
+fn a_percentage_that_was_seen_to_be_one_may_be_low() {
+    assert!(under_percent(40.0, 0.92).0 < 4);
+    assert!(under_percent(0.0, 0.0).0 < 4, "nothing is nothing in either unit");
+}
+
 // What a group may spend.
 
 #[test]

@@ -18,7 +18,9 @@ use setpoint::control::{ControllerState, Decision, Evaluation, Outcome, Rejectio
 use setpoint::observation::{
     Failure, GroupStatus, LaunchFailure, Measurement, Observation, Override, Rivals, Suspended,
 };
-use setpoint::policy::{Capacity, Controller, Gains, MaxSpend, MetricKind, Mode, PerDirection, Policy, Threshold};
+use setpoint::policy::{
+    Capacity, Controller, Gains, MaxSpend, Metric, MetricKind, Mode, PERCENT_ABOVE, PerDirection, Policy, Threshold,
+};
 
 /// One evaluation's inputs.
 #[derive(Clone, Debug)]
@@ -515,7 +517,10 @@ proptest! {
         let need = need.fold(0.0, f64::max).clamp(policy.min.as_f64(), policy.max.as_f64());
         let has = f64::from(rest[0]);
         prop_assert!(need <= (has + 0.03) * (1.01 + policy.tolerance.out), "{has} where {need} are needed");
-        prop_assert!(has <= (need + 1.0).max(need / (1.0 - policy.tolerance.inward) + 0.1), "{has} where {need} suffice");
+        // A percentage that may be a share keeps what is there.
+        let unclear = policy.metrics.iter().any(Metric::is_percent) && 100.0 * work / has <= PERCENT_ABOVE;
+        let enough = (need + 1.0).max(need / (1.0 - policy.tolerance.inward) + 0.1);
+        prop_assert!(unclear || has <= enough, "{has} where {need} suffice");
     }
 
     #[test]

@@ -156,26 +156,27 @@ fn pause() -> Pause {
     Pause { scope: Scope::Both, author: author(), since: now, until: now + Duration::from_hours(1) }
 }
 
-/// Scales out once, restarts, and asks for more: the cooldown must still hold.
-async fn a_cooldown_is_kept(state: Option<&Path>) -> Trial {
-    let world = world(2, 190.0).await;
-    let trial = Trial::start(&world, state, CONFIGURATION).await;
-    set_rate(&world, 390.0);
+/// Scales out once, writing to `before`, restarts with what is written in `after`, and asks for more: the cooldown must
+/// still hold.
+async fn a_cooldown_is_kept(world: &WorldServer, before: Option<&Path>, after: Option<&Path>) -> Trial {
+    let trial = Trial::start(world, before, CONFIGURATION).await;
+    set_rate(world, 390.0);
     trial.until("scaled out", |status| status.last_action.is_some()).await;
-    set_rate(&world, 890.0);
+    set_rate(world, 890.0);
     trial.until_it_says("scale-out rests").await;
-    let before = desired(&world);
+    let before = desired(world);
     trial.stop().await;
-    let trial = Trial::start(&world, state, CONFIGURATION).await;
+    let trial = Trial::start(world, after, CONFIGURATION).await;
     trial.until_it_says("scale-out rests for another").await;
-    assert_eq!(desired(&world), before, "{:#?}", trial.policy().last_action);
+    assert_eq!(desired(world), before, "{:#?}", trial.policy().last_action);
     trial
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_in_the_middle_of_a_cooldown_keeps_it() {
     let folder = folder();
-    let trial = a_cooldown_is_kept(Some(folder.path())).await;
+    let state = Some(folder.path());
+    let trial = a_cooldown_is_kept(&*world(2, 190.0).await, state, state).await;
     let action = trial.policy().last_action.expect("the action before the restart");
     assert_eq!(action.outcome, Outcome::Applied);
     let page = trial.history.page(Query { policy: Some("web".into()), from: None, before: None, limit: 100 }).await;
@@ -201,7 +202,16 @@ async fn what_a_group_came_to_survives_and_the_absence_is_no_part_of_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_journal_the_groups_own_activities_tell_of_the_cooldown() {
-    a_cooldown_is_kept(None).await.stop().await;
+    a_cooldown_is_kept(&*world(2, 190.0).await, None, None).await.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_journal_has_missed_the_groups_own_activities_tell() {
+    let (world, folder) = (world(2, 190.0).await, folder());
+    let trial = Trial::start(&world, Some(folder.path()), CONFIGURATION).await;
+    trial.until("evaluated", |status| status.evaluation.is_some()).await;
+    trial.stop().await;
+    a_cooldown_is_kept(&world, None, Some(folder.path())).await.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -296,6 +296,7 @@ fn scale_in_guard(guard: &Guard) -> Option<&'static str> {
         Guard::TerminateSuspended => "TerminateSuspended",
         Guard::Unhealthy { .. } => "Unhealthy",
         Guard::MetricAboveTarget { .. } => "MetricAboveTarget",
+        Guard::UnitUnproven { .. } => "UnitUnproven",
         Guard::MetricNotValid { .. } => "SignalsInvalid",
         Guard::CoverageLow { .. } => "CoverageLow",
         Guard::DemandCollapsed { .. } => "DemandCollapsed",

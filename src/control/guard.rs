@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::number::Number;
 use crate::observation::seconds;
-use crate::policy::{Capacity, Threshold};
+use crate::policy::{Capacity, PERCENT_ABOVE, Threshold};
 
 /// A named veto.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -49,6 +49,15 @@ pub enum Guard {
     },
     /// A metric is above its target.
     MetricAboveTarget {
+        /// The metric.
+        metric: Arc<str>,
+        /// Its value.
+        value: f64,
+        /// The value to keep.
+        target: f64,
+    },
+    /// A utilization with a target in percent was never seen to be one.
+    UnitUnproven {
         /// The metric.
         metric: Arc<str>,
         /// Its value.
@@ -108,6 +117,7 @@ impl Guard {
             Self::LaunchesFailing { .. } => "launches-failing",
             Self::Unhealthy { .. } => "unhealthy",
             Self::MetricAboveTarget { .. } => "metric-above-target",
+            Self::UnitUnproven { .. } => "unit-unproven",
             Self::MetricNotValid { .. } => "metric-not-valid",
             Self::CoverageLow { .. } => "coverage-low",
             Self::DemandCollapsed { .. } => "demand-collapsed",
@@ -144,6 +154,14 @@ impl fmt::Display for Guard {
             Self::MetricAboveTarget { metric, value, target } => {
                 write!(f, "no scale-in while {metric} is {} against {}", Number(*value), Number(*target))
             }
+            Self::UnitUnproven { metric, value, target } => write!(
+                f,
+                "no scale-in while {metric} is {} against {} and was never above {PERCENT_ABOVE}, as a share would be; if \
+                 it is one, its target is {}",
+                Number(*value),
+                Number(*target),
+                Number(*target / 100.0)
+            ),
             Self::MetricNotValid { metric } => write!(f, "no scale-in while {metric} is not valid"),
             Self::CoverageLow { metric, reporting, serving } => {
                 write!(f, "no scale-in while only {reporting} of {serving} instances report {metric}")

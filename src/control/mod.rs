@@ -28,4 +28,4 @@ pub use explanation::{Explanation, Subject};
 pub use guard::Guard;
 pub use reason::{Bound, Direction, Reason, SpendPeriod};
 pub use stages::evaluate;
-pub use state::{ControllerState, Outcome, Outline, Rejection, settle};
+pub use state::{ControllerState, Outcome, Outline, Rejection, ScaleEvent, settle};

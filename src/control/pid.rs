@@ -101,10 +101,12 @@ pub fn ask(
     // Nor does it learn to want less of a demand that may be more: with a small gain that would take back, again and again,
     // the instance that warms.
     let u = limits.clamp(if group.warming { asked.max(anchor) } else { asked });
+    // A fall that may be none is not remembered either: its end would be taken for a rise, after every scale-out anew.
+    let x = before.as_ref().filter(|_| group.warming).map_or(x, |last| x.max(last.x));
+    // After a new beginning the proportional part sees the change of demand to come, not that of the anchor.
+    let e = x - if followed { anchor } else { u };
     let slope = before.as_ref().map_or(0.0, |last| last.slope_towards(x, filter, now));
     let since = before.as_ref().map_or(now, |last| last.since);
-    // After a new beginning the proportional part sees the change of demand to come, not that of the anchor.
-    let e = if followed { e } else { x - u };
     memory.0 = Some(Last { since, at: now, desired, u, e, x, slope });
     let settled = elapsed(since, now).as_secs_f64() >= filter;
     if settled {

@@ -28,11 +28,17 @@ pub(super) const PROBE_REST: Duration = Duration::from_mins(1);
 /// A measurement is the mean of about this long, at most.
 const LONGEST_MEAN: Duration = Duration::from_mins(1);
 
+/// Two accounts of one change tell it less than this apart: AWS refuses a caller whose clock is further off.
+const ONE_CHANGE: Duration = Duration::from_mins(5);
+
 /// A change of desired capacity that was made, or may have been.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct ScaleEvent {
+pub struct ScaleEvent {
+    /// When.
     pub at: Timestamp,
+    /// The desired capacity before.
     pub from: Capacity,
+    /// The desired capacity after.
     pub to: Capacity,
 }
 
@@ -54,6 +60,9 @@ pub(super) struct MetricState {
     pub peak: Highest<f64>,
     /// Of a latency: whether more capacity helps it.
     pub brake: Option<Box<BrakeMemory>>,
+    /// Of a utilization in percent: whether it was ever more than a share can be.
+    #[serde(default)]
+    pub shown_percent: bool,
 }
 
 /// As much of a policy as tells whether what its controller remembers still means the same.
@@ -159,6 +168,24 @@ impl ControllerState {
             self.lowest.clear();
         }
         Self { metrics: kept.into_iter().map(Option::unwrap_or_default).collect(), scheduled: None, ..self }
+    }
+
+    /// The same with those of the scale events that others tell of, each by their own clock, which it does not know.
+    #[must_use]
+    pub fn reminded(mut self, told: impl IntoIterator<Item = ScaleEvent>) -> Self {
+        let mut known: Vec<_> = self.events.iter().copied().collect();
+        for event in told {
+            let same = |known: &ScaleEvent| {
+                let apart = elapsed(known.at, event.at).max(elapsed(event.at, known.at));
+                (known.from, known.to) == (event.from, event.to) && apart < ONE_CHANGE
+            };
+            match known.iter().position(same) {
+                Some(place) => drop(known.swap_remove(place)),
+                None => self.events.push_back(event),
+            }
+        }
+        self.events.make_contiguous().sort_by_key(|event| event.at);
+        self
     }
 
     /// The bounds of the schedules that are open now, looked at anew only when one opens or closes.
@@ -299,6 +326,19 @@ pub fn settle(mut state: ControllerState, decision: &Decision, outcome: &Outcome
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_that_was_forgotten_is_remembered_once() {
+        let event = |at, from, to| {
+            let (from, to) = (Capacity::new(from), Capacity::new(to));
+            ScaleEvent { at: Timestamp::from_second(at).unwrap(), from, to }
+        };
+        let known = ControllerState { events: [event(0, 2, 4), event(60, 4, 2)].into(), ..ControllerState::default() };
+        // By a clock that is a second ahead; the first is there twice, and the second lasted for so long.
+        let told = [event(1, 2, 4), event(30, 2, 4), event(61, 4, 2), event(361, 4, 2), event(120, 2, 4)];
+        let all = [event(0, 2, 4), event(30, 2, 4), event(60, 4, 2), event(120, 2, 4), event(361, 4, 2)];
+        assert_eq!(known.reminded(told).events, all);
+    }
 
     #[test]
     fn every_outcome_has_a_word_of_its_own() {

@@ -10,14 +10,14 @@ use tracing::{Instrument, Span};
 
 use super::absence::Missed;
 use super::lane::Gathering;
-use crate::control::{self, ControllerState, Decision, Evaluation, Outcome, Reason, Rejection};
+use crate::control::{self, ControllerState, Decision, Evaluation, Outcome, Reason, Rejection, ScaleEvent};
 use crate::journal::{self, Entry, Event, Made, Memory, Record, Remembered};
 use crate::metric::Answer;
 use crate::observation::{Group, Measurement, Observation, Override, elapsed};
 use crate::order::Standing;
 use crate::policy::{Capacity, PerDirection, Policy};
 use crate::status::{Action, Board, PolicyStatus};
-use crate::target::{AutoScaling, ErrorKind, TargetError};
+use crate::target::{AutoScaling, Change, ErrorKind, TargetError};
 
 /// How often what a controller remembers is written down: well within the gap after which it would count as newly started.
 const SAVE: Duration = Duration::from_secs(30);
@@ -33,8 +33,9 @@ pub(super) struct Seat {
     news: Vec<Record>,
     /// When its state was written down last.
     saved: Option<Timestamp>,
-    /// Nothing is known of what was done before the start, so the group's own activities are to tell.
-    blank: bool,
+    /// What was done since then and before the start, the group's own activities are to tell: a journal that failed has
+    /// not, and without one nothing has. `None` once they have told.
+    untold: Option<Timestamp>,
     /// It was here before the start, and what it has missed since is not looked for yet.
     returns: bool,
     /// Turns in a row that were lost to a fault of ours.
@@ -52,20 +53,22 @@ impl Seat {
         let mut status = PolicyStatus::new(&policy);
         let Memory { remembered, mut actions } = memory.unwrap_or_default();
         actions.retain(|action| action.asg == policy.asg && action.region == policy.region && action.at <= now);
-        let blank = remembered.is_none() && actions.is_empty();
         // A policy that is new is watched for a whole window, however much the past would tell.
-        let returns = !blank;
+        let returns = remembered.is_some() || !actions.is_empty();
+        let written = remembered.as_ref().map(|remembered| remembered.at);
+        let done = actions.last().map(|action| action.at);
+        let untold = Some(written.max(done).unwrap_or(Timestamp::MIN));
         let state = remembered.and_then(|remembered| remembered.serving(&policy, now)).unwrap_or_default();
         let state = actions.iter().fold(state, |state, action| {
             let decision = Decision::Scale { from: action.from, to: action.to };
             control::settle(state, &decision, &action.outcome.unwrap_or(Outcome::Unknown), action.at)
         });
         status.last_action = actions.pop().map(shown);
-        Self { blank, returns, ..Self::with(Arc::new(policy), state, status) }
+        Self { untold, returns, ..Self::with(Arc::new(policy), state, status) }
     }
 
     fn with(policy: Arc<Policy>, state: ControllerState, status: PolicyStatus) -> Self {
-        Self { policy, state, status, news: Vec::new(), saved: None, blank: false, returns: false, faults: 0, rest: 0 }
+        Self { policy, state, status, news: Vec::new(), saved: None, untold: None, returns: false, faults: 0, rest: 0 }
     }
 
     /// The same seat under a changed policy.
@@ -79,7 +82,7 @@ impl Seat {
         let same = self.policy.asg == policy.asg && signals(&self.policy) == signals(&policy);
         let PolicyStatus { last_action, counters, series, ledger, .. } = self.status;
         let mut status = PolicyStatus { last_action, counters, ..PolicyStatus::new(&policy) };
-        let (mut news, blank, returns) = (self.news, self.blank, self.returns);
+        let (mut news, untold, returns) = (self.news, self.untold, self.returns);
         if same {
             status.series = series;
         }
@@ -88,7 +91,7 @@ impl Seat {
         } else {
             news.extend(ledger.today().map(|today| Record::Stretch(self.policy.name.clone(), today)));
         }
-        Self { news, blank, returns, ..Self::with(Arc::new(policy), state, status) }
+        Self { news, untold, returns, ..Self::with(Arc::new(policy), state, status) }
     }
 
     /// A seat whose turn was lost to a fault of ours, as were `faults` in a row with it.
@@ -107,7 +110,7 @@ impl Seat {
         });
         let rest = (1 << (faults - 1).min(LONGEST_REST)) - 1;
         // What was done before is in the group's activities.
-        Self { blank: true, faults, rest, ..Self::with(policy, ControllerState::default(), status) }
+        Self { untold: Some(Timestamp::MIN), faults, rest, ..Self::with(policy, ControllerState::default(), status) }
     }
 
     /// It has a turn in this cycle.
@@ -237,20 +240,15 @@ impl Seat {
         seen.paused = standing.stops(&self.policy.name, now);
     }
 
-    /// What was done before the start, as the group's own activities tell it: the first time that there is anything to
-    /// see of the group, where no journal knows better.
+    /// What was done before the start and is written nowhere, as the group's own activities tell it: the first time that
+    /// there is anything to see of the group.
     fn recollect(&mut self, target: &AutoScaling, seen: &Observation) {
-        // An event of ours is newer than all of these, and they are no news by then.
-        self.blank &= self.status.last_action.is_none();
-        if seen.group.is_none() || !self.blank {
-            return;
-        }
+        let Some(since) = self.untold.filter(|_| seen.group.is_some()) else { return };
         let Some(changes) = target.changes(&self.policy.asg) else { return };
-        self.blank = false;
-        self.state = changes.into_iter().fold(std::mem::take(&mut self.state), |state, change| {
-            let decision = Decision::Scale { from: change.from, to: change.to };
-            control::settle(state, &decision, &Outcome::Applied, change.at)
-        });
+        self.untold = None;
+        let missed = changes.into_iter().filter(|change| change.at > since);
+        let events = missed.map(|Change { at, from, to }| ScaleEvent { at, from, to });
+        self.state = std::mem::take(&mut self.state).reminded(events);
     }
 
     /// What it has missed, in its first turn after a restart that took so long that the watch would begin anew.

@@ -14,7 +14,7 @@ pub struct Because(&'static str);
 impl Because {
     /// Every kind that there is.
     #[rustfmt::skip]
-    pub const ALL: [Because; 35] = [
+    pub const ALL: [Because; 36] = [
         Because("group-unknown"), Because("metric-invalid"), Because("metric-negative"), Because("nothing-serves"),
         Because("no-valid-metric"), Because("recommended"), Because("saturated"), Because("fell-back"),
         Because("within-tolerance"), Because("within-noise"), Because("stabilized"), Because("step-limited"),
@@ -25,6 +25,7 @@ impl Because {
         Because("metric-above-target"), Because("metric-not-valid"), Because("coverage-low"),
         Because("demand-collapsed"), Because("journal-unavailable"), Because("scale-out-not-helping"),
         Because("spend-limited"), Because("signal-burning"), Because("signal-unknown"),
+        Because("unit-unproven"),
     ];
 
     /// The kind of `reason`.
@@ -66,6 +67,7 @@ impl Because {
             Guard::LaunchesFailing { .. } => "launches-failing",
             Guard::Unhealthy { .. } => "unhealthy",
             Guard::MetricAboveTarget { .. } => "metric-above-target",
+            Guard::UnitUnproven { .. } => "unit-unproven",
             Guard::MetricNotValid { .. } => "metric-not-valid",
             Guard::CoverageLow { .. } => "coverage-low",
             Guard::DemandCollapsed { .. } => "demand-collapsed",

@@ -363,7 +363,9 @@ pub fn check(steps: &[Step]) -> Vec<String> {
         if let Err(rule) = checker.check(Case { policy, seen, decision, now }) {
             broken.push(format!("{} at {:?}: {rule}: {evaluation:?}", policy.name, step.at));
         }
-        checker.settled(decision, step.outcome, now);
+        // What no journal tells, the group's activities do, by a clock that the daemon's may be ahead of.
+        let told = origin().saturating_add(step.at).expect("a moment");
+        checker.settled(decision, step.outcome, if step.journal_failing { now.min(told) } else { now });
     }
     broken
 }

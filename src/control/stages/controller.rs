@@ -153,7 +153,9 @@ fn by_gains(view: &View, memory: &mut MetricState, gains: Gains, demand: f64) ->
     let warming = view.group.warm < view.group.in_service || view.arrived > Capacity::ZERO;
     let group = pid::Group { desired: view.group.desired, warming };
     let (instances, terms) = pid::ask(law, limits, &mut memory.pid, demand, group, view.now);
-    Ask { scatter, terms: Some(terms), ..plain(instances) }
+    // A swing of the gains takes nothing that demand needs, or the next evaluation buys it back, for ever.
+    let needed = demand.min(view.group.desired.as_f64());
+    Ask { scatter, terms: Some(terms), ..plain(instances.max(needed)) }
 }
 
 /// Keeps the share of time in which `demand` exceeds what serves it.

@@ -8,7 +8,7 @@ use crate::control::evaluation::SignalReading;
 use crate::control::guard::Guard;
 use crate::control::reason::Reason;
 use crate::control::state::ControllerState;
-use crate::policy::{Capacity, MAX_METRICS, MAX_SIGNALS};
+use crate::policy::{Capacity, MAX_METRICS, MAX_SIGNALS, PERCENT_ABOVE};
 
 /// Keeps the desired capacity where a guard speaks against the change.
 pub(super) fn veto(
@@ -19,6 +19,7 @@ pub(super) fn veto(
     wanted: Capacity,
 ) -> Capacity {
     let collapses = collapses(view, state, signals);
+    let unproven = unproven(state, signals);
     let desired = view.group.desired;
     let kept = view.kept(wanted);
     let mut objections = Objections { say, raised: 0 };
@@ -36,7 +37,7 @@ pub(super) fn veto(
     if wanted < kept {
         guard_warmth(view, state, &mut objections);
         signals.valid.iter().filter_map(|signal| above_target(view, signal)).for_each(|guard| objections.raise(guard));
-        collapses.into_iter().for_each(|guard| objections.raise(guard));
+        unproven.into_iter().chain(collapses).for_each(|guard| objections.raise(guard));
     }
     match objections.raised {
         0 => wanted,
@@ -126,6 +127,21 @@ fn above_target(view: &View, signal: &Signal) -> Option<Guard> {
         value: signal.value,
         target: signal.metric.target,
     })
+}
+
+/// Notes which percentages were seen to be ones, and returns a veto for each that never was: 0.92 against 70 may be a
+/// fleet at 92 %. Nothing at all is nothing in either unit.
+fn unproven(state: &mut ControllerState, signals: &Signals) -> ArrayVec<Guard, MAX_METRICS> {
+    let mut unproven = ArrayVec::new();
+    for Signal { metric, value, index, .. } in signals.valid.iter().filter(|signal| signal.metric.is_percent()) {
+        let Some(memory) = state.metrics.get_mut(*index) else { continue };
+        memory.shown_percent |= *value > PERCENT_ABOVE;
+        if !memory.shown_percent && *value > 0.0 {
+            let (metric, value, target) = (metric.name.clone(), *value, metric.target);
+            unproven.push(Guard::UnitUnproven { metric, value, target });
+        }
+    }
+    unproven
 }
 
 /// Notes the demand of every metric, and returns a veto for each that collapsed.
