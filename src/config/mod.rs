@@ -21,6 +21,7 @@ mod settings;
 mod size;
 mod table;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -117,10 +118,6 @@ fn config(root: &Table) -> Option<Config> {
     let http = root.section("http", settings::http);
     let state = root.section("state", |t| Some(settings::state(t)));
 
-    let mut taken = Taken::default();
-    let notifications =
-        root.get("notification").map_or(Some(Vec::new()), |f| f.tables(|t| notification::channel(t, &mut taken)));
-
     let prometheus_deadline = prometheus.iter().flatten().map(|settings| ("prometheus.timeout", settings.timeout));
     let aws_deadline = aws.iter().map(|settings| ("aws.timeout", settings.timeout));
     let mut around = policy::Surroundings {
@@ -129,9 +126,13 @@ fn config(root: &Table) -> Option<Config> {
         deadlines: prometheus_deadline.chain(aws_deadline).collect(),
         has_prometheus: prometheus.is_some(),
         names: Taken::default(),
-        groups: Taken::default(),
+        groups: HashMap::new(),
     };
     let policies = root.need("policy", "at least one [[policy]]")?.tables(|t| policy::policy(t, &mut around));
+    let mut taken = Taken::default();
+    let notifications = root
+        .get("notification")
+        .map_or(Some(Vec::new()), |f| f.tables(|t| notification::channel(t, &mut taken, &around.names)));
     let prometheus = match prometheus {
         Some(settings) => Some(settings?),
         None => None,

@@ -11,8 +11,8 @@ pub(super) const TOPICS: [(&str, Topic); 4] =
 
 const PER_MINUTE: u32 = 6;
 
-/// Reads one `[[notification]]`.
-pub(super) fn channel(table: &Table, taken: &mut Taken) -> Option<Channel> {
+/// Reads one `[[notification]]`, beside `policies` of these names.
+pub(super) fn channel(table: &Table, taken: &mut Taken, policies: &Taken) -> Option<Channel> {
     let name = table.need("name", "a name, which the metrics and the log show").and_then(|f| {
         let name = f.name()?;
         taken.take(name.to_owned(), &f, "the name");
@@ -23,7 +23,11 @@ pub(super) fn channel(table: &Table, taken: &mut Taken) -> Option<Channel> {
     let topics = table.get("on").map_or(Some(TOPICS.map(|(_, topic)| topic).to_vec()), |f| topics(&f));
     let is_pattern = |text: &str| super::is_name(text.strip_suffix('*').unwrap_or(text)) || text == "*";
     let policies = table.get("policies").map_or(Some(Vec::new()), |f| {
-        f.texts("names of policies, or beginnings of names such as \"web-*\"", is_pattern)
+        let named = f.texts("names of policies, or beginnings of names such as \"web-*\"", is_pattern)?;
+        match named.iter().find(|name| !name.ends_with('*') && !policies.has(name)) {
+            Some(name) => f.wrong(format!("names {name:?}, and no policy is called so; expected one that is there")),
+            None => Some(named),
+        }
     });
     let per_minute = table.get("per_minute").map_or(Some(PER_MINUTE), |f| f.integer(1..=60));
     let policies = policies?.into_iter().map(String::from).collect();

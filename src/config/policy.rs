@@ -1,11 +1,13 @@
 //! Reads `[[policy]]`: what one group must be kept at.
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::bounds;
 use super::controller;
 use super::duration;
+use super::finding::Location;
 use super::guard;
 use super::metric;
 use super::settings;
@@ -76,7 +78,8 @@ pub(super) struct Surroundings {
     /// There is a `[prometheus]`; true after the first finding that there is none, so that one is enough.
     pub(super) has_prometheus: bool,
     pub(super) names: Taken,
-    pub(super) groups: Taken,
+    /// By name, the regions in which a group is taken, and where that is said.
+    pub(super) groups: HashMap<String, Vec<(Option<String>, Location)>>,
 }
 
 /// Reads one `[[policy]]`.
@@ -140,9 +143,21 @@ fn group<'a>(field: &Field<'a>, region: Option<&str>, around: &mut Surroundings)
     let asg = field.text_such("a group's name of at most 255 characters, without a colon or outer spaces", |name| {
         name.chars().count() <= 255 && name.trim() == name && !name.contains(|c: char| c == ':' || c.is_control())
     })?;
-    // No group and no region has a colon in its name.
-    let region = region.or(around.region.as_deref()).unwrap_or_default();
-    around.groups.take(format!("{region}:{asg}"), field, "this group");
+    let region = region.or(around.region.as_deref());
+    let known = around.groups.entry(asg.to_owned()).or_default();
+    // One without a region is in that of the environment, which may be any.
+    let same = known.iter().find(|(other, _)| region.is_none() || other.is_none() || other.as_deref() == region);
+    match same {
+        Some((other, first)) if other.as_deref() == region => {
+            field.wrong::<()>(format!("this group is taken at {first}, expected another"));
+        }
+        Some((_, first)) => {
+            field.wrong::<()>(format!(
+                "may be the group at {first}, since only one of the two has a region; expected region in [aws], or beside both"
+            ));
+        }
+        None => known.push((region.map(str::to_owned), field.location().clone())),
+    }
     Some(asg)
 }
 

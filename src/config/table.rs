@@ -295,6 +295,10 @@ impl<'a> Field<'a> {
 pub(super) struct Taken(HashMap<String, Location>);
 
 impl Taken {
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Takes `name`; a finding on `field` where it is taken.
     pub(super) fn take(&mut self, name: String, field: &Field, what: &str) {
         if let Some(first) = self.0.get(&name) {

@@ -231,7 +231,7 @@ impl ControllerState {
 
     /// The clock was set back by as much: what was noted at times that have not come yet would never grow old. The watch
     /// begins anew, and scale events stay as old as they were.
-    fn set_back(&mut self, by: Duration) {
+    pub fn set_back(&mut self, by: Duration) {
         self.seen_at = None;
         self.metrics.clear();
         self.highest.clear();

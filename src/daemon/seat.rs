@@ -52,17 +52,23 @@ impl Seat {
     pub(super) fn new(policy: Policy, memory: Option<Memory>, now: Timestamp) -> Self {
         let mut status = PolicyStatus::new(&policy);
         let Memory { remembered, mut actions } = memory.unwrap_or_default();
-        actions.retain(|action| action.asg == policy.asg && action.region == policy.region && action.at <= now);
+        actions.retain(|action| action.asg == policy.asg && action.region == policy.region);
+        let written = remembered.as_ref().map(|remembered| remembered.at);
+        // How far the clock had come, which may have been set back since.
+        let reached = written.or(actions.last().map(|action| action.at)).map_or(now, |reached| reached.max(now));
+        actions.retain(|action| action.at <= reached);
         // A policy that is new is watched for a whole window, however much the past would tell.
         let returns = remembered.is_some() || !actions.is_empty();
-        let written = remembered.as_ref().map(|remembered| remembered.at);
         let done = actions.last().map(|action| action.at);
         let untold = Some(written.max(done).unwrap_or(Timestamp::MIN));
-        let state = remembered.and_then(|remembered| remembered.serving(&policy, now)).unwrap_or_default();
-        let state = actions.iter().fold(state, |state, action| {
+        let state = remembered.and_then(|remembered| remembered.serving(&policy)).unwrap_or_default();
+        let mut state = actions.iter().fold(state, |state, action| {
             let decision = Decision::Scale { from: action.from, to: action.to };
             control::settle(state, &decision, &action.outcome.unwrap_or(Outcome::Unknown), action.at)
         });
+        if now < reached {
+            state.set_back(elapsed(now, reached));
+        }
         status.last_action = actions.pop().map(shown);
         Self { untold, returns, ..Self::with(Arc::new(policy), state, status) }
     }
@@ -419,5 +425,51 @@ fn log_action(policy: &Policy, action: &Action) {
         None => tracing::info!(event = "scaled", policy = %name, %asg, %from, %to, because, "desired capacity set"),
         Some(error) => tracing::warn!(event = "scale-failed", policy = %name, %asg, %from, %to, because, error,
             outcome = outcome.label(), "desired capacity not set"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::{GroupStatus, Rivals, Suspended};
+
+    const POLICY: &str = "[aws]\nregion = \"eu-west-1\"\n[prometheus]\nurl = \"http://127.0.0.1:9090\"\n[[policy]]\nname = \"web\"\n\
+        asg = \"web\"\nmode = \"active\"\nmin = 1\nmax = 9\ncooldown = { in = \"1h\", out = \"1h\" }\n[[policy.metric]]\n\
+        name = \"cpu\"\nkind = \"utilization\"\nquery = \"cpu\"\ntarget = 0.5\n";
+
+    #[test]
+    fn a_clock_that_was_set_back_meanwhile_makes_no_cooldown_longer_or_shorter() {
+        let policy = crate::config::parse("trial.toml", POLICY, []).unwrap().policies.remove(0);
+        let four = Capacity::new(4);
+        let group = GroupStatus {
+            desired: four,
+            min: Capacity::new(1),
+            max: Capacity::new(9),
+            in_service: four,
+            warm: four,
+            healthy: four,
+            pending: Capacity::ZERO,
+            suspended: Suspended::default(),
+            refreshing: false,
+            launch_failure: None,
+            rivals: Rivals::None,
+        };
+        let measurements = [Measurement::Value { value: 0.9, age: None }].into_iter().collect();
+        let seen = Observation { measurements, group: Some(group), ..Observation::default() };
+        let at = |minutes: i64| Timestamp::from_second(1_800_000_000 + minutes * 60).unwrap();
+        let action = Action {
+            at: at(80),
+            from: Capacity::new(2),
+            to: four,
+            because: "of its load".into(),
+            outcome: Outcome::Applied,
+            error: None,
+        };
+        let remembered = Remembered::new(&policy, &ControllerState::default(), at(90));
+        let memory = Memory { remembered: Some(remembered), actions: vec![kept(&policy, &action, true)] };
+        let seat = Seat::new(policy, Some(memory), at(30));
+        let (evaluation, _) = control::evaluate(&seat.policy, seat.state, &seen, at(30));
+        let rests = |reason: &Reason| matches!(reason, Reason::CoolingDown { remaining, .. } if *remaining == Duration::from_mins(50));
+        assert!(evaluation.reasons.iter().any(|stated| rests(&stated.reason)), "{}", evaluation.because());
     }
 }

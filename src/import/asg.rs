@@ -41,6 +41,14 @@ pub fn asg(
     for action in actions {
         schedule(action, &mut draft);
     }
+    if min == 0 {
+        draft.min = 1;
+        draft.remarks.push(
+            "Raised: MinSize is 0, and min here is 1. Without an instance there is no utilization to come back by; a metric \
+             of kind \"total\" would allow min = 0."
+                .into(),
+        );
+    }
     warm_up(group, policies, &mut draft);
     if draft.metrics.is_empty() {
         let remark = "Assumed: 70 % of the processors, since no policy tracks a target that could be imported. Verify the query.";

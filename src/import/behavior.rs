@@ -103,10 +103,11 @@ fn step(rules: &Node, direction: &Direction, draft: &mut Draft) -> Option<String
     let mut limits: Vec<Limit> = policies.iter().filter_map(|policy| limit(policy, draft)).collect();
     if select == "Min" && limits.len() > 1 {
         draft.remarks.push(format!(
-            "{}.selectPolicy = Min takes the least of several; here the greatest of them would count, so only the first \
-             stands in step.{word}.",
-            direction.key
+            "{}.selectPolicy = Min takes the least of several; here the greatest of them would count, so only the one that \
+             is the least at {} stands in step.{word}.",
+            direction.key, draft.max
         ));
+        limits.sort_by(|a, b| a.rate(draft.max).total_cmp(&b.rate(draft.max)));
         limits.iter().skip(1).for_each(|limit| draft.remarks.push(format!("Not in step.{word}: {}.", limit.said)));
         limits.truncate(1);
     }
@@ -119,6 +120,15 @@ struct Limit {
     value: u64,
     per: u64,
     said: String,
+}
+
+impl Limit {
+    /// Of a fleet of `size`, the instances a second.
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^53")]
+    fn rate(&self, size: u64) -> f64 {
+        let share = if self.key == "percent" { size as f64 / 100.0 } else { 1.0 };
+        self.value as f64 * share / self.per as f64
+    }
 }
 
 fn limit(policy: &Node, draft: &mut Draft) -> Option<Limit> {

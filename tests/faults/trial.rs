@@ -312,7 +312,7 @@ fn unrecorded(steps: &[Step], recalled: &Recalled, wiped: Option<Duration>) -> V
 /// Writes down every evaluation as it is published.
 async fn record_all(board: Board, record: Arc<Mutex<Record>>, started: Instant) {
     let mut reader = board.reader();
-    let mut seen: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+    let mut seen = BTreeMap::new();
     loop {
         let (published, journal_failing) = {
             let snapshot = reader.borrow_and_update();
@@ -321,8 +321,9 @@ async fn record_all(board: Board, record: Arc<Mutex<Record>>, started: Instant) 
         };
         for status in published {
             let Some(evaluation) = status.evaluation.clone() else { continue };
-            let before = seen.insert(status.name.clone(), status.counters.evaluations);
-            if before == Some(status.counters.evaluations) {
+            // A policy that was away for a while counts anew.
+            let shown = (status.counters.evaluations, evaluation.at);
+            if seen.insert(status.name.clone(), shown) == Some(shown) {
                 continue;
             }
             let acted = status.last_action.as_ref().filter(|action| action.at == evaluation.at);

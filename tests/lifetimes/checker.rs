@@ -75,6 +75,7 @@ impl Checker {
 
     /// The core is back with its memory, and may have read the window that it missed from elsewhere.
     pub fn resume(&mut self, now: Timestamp) {
+        self.set_back(now);
         self.since = self.since.map(|_| now.saturating_sub(A_DAY).expect("a moment"));
         self.seen = Some(now);
     }
@@ -122,11 +123,7 @@ impl Checker {
         if back || self.seen.is_none_or(|seen| age(seen, now) > patience) {
             self.since = Some(now);
         }
-        if let Some(seen) = self.seen.filter(|_| back) {
-            let by = age(now, seen);
-            self.events.iter_mut().for_each(|event| event.at = event.at.saturating_sub(by).expect("a moment"));
-            self.sizes.iter_mut().for_each(|(at, _)| *at = at.saturating_sub(by).expect("a moment"));
-        }
+        self.set_back(now);
         if policy.instance_price.is_some() {
             self.sizes.push_back((now, group.in_service.plus(group.pending).as_f64()));
         }
@@ -144,6 +141,13 @@ impl Checker {
             self.events.pop_front();
             self.over = self.over.saturating_sub(1);
         }
+    }
+
+    /// Where the clock was set back, what was done and seen stays as old as it was.
+    fn set_back(&mut self, now: Timestamp) {
+        let by = self.seen.map_or(Duration::ZERO, |seen| age(now, seen));
+        self.events.iter_mut().for_each(|event| event.at = event.at.saturating_sub(by).expect("a moment"));
+        self.sizes.iter_mut().for_each(|(at, _)| *at = at.saturating_sub(by).expect("a moment"));
     }
 
     fn scale_in(&self, change: &Change) -> Verdict {
