@@ -653,6 +653,7 @@ fn notifications_are_checked() {
         "notification[chat].policies",
         "expected a list of names of policies",
     );
+    check(&format!("{CHAT}▸policies = [\"web\", \"wob\"]"), "notification[chat].policies", "names \"wob\"");
     check(&format!("{CHAT}▸url_file = \"/u\""), "notification[chat].url_file", "excludes url");
     check(&format!("{CHAT}▸secret_file = \"/s\""), "notification[chat].secret_file", "is for webhooks alone");
     check(&format!("{CHAT}[[notification]]\n▸{CHAT}"), "notification[chat].name", "the name is taken at");
@@ -868,6 +869,11 @@ fn policies_are_checked() {
     check_text(&format!("{BASE}{other_group}"), "policy[web].name", "this name is taken at t.toml:14:1");
     let other_name = policy.replace("\"web\"", "\"web2\"").replace("asg", "▸asg");
     check_text(&format!("{BASE}{other_name}"), "policy[web2].asg", "this group is taken at t.toml:15:1");
+    // Whatever region the environment names, it may be that one.
+    let elsewhere = other_name.replace("asg = \"web-prod\"", "asg = \"web-prod\"\nregion = \"us-east-1\"");
+    let nowhere = BASE.replace("region = \"us-east-1\"\n", "");
+    assert_ne!(nowhere, BASE);
+    check_text(&format!("{nowhere}{elsewhere}"), "policy[web2].asg", "may be the group at t.toml:14:1");
     check_text("▸", "policy", "is missing, expected at least one [[policy]]");
     check_text("▸policy = []", "policy", "is empty");
     check_text("▸policy = 1", "policy", "expected a list of tables");

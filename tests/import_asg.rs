@@ -116,10 +116,12 @@ fn every_policy_of_a_group_is_imported_or_named_with_what_to_do() {
 #[test]
 fn a_group_without_policies_gets_a_first_one_and_a_missing_group_is_named() {
     let Some(moto) = Moto::start() else { return };
-    moto.create_group("alone", 1, 1, 4);
+    moto.create_group("alone", 0, 1, 4);
     let text = printed(&import(&moto, "alone"));
     assert!(text.contains("Assumed: 70 % of the processors") && !text.contains("Before it acts"), "{text}");
-    config::parse("t.toml", &text, []).expect("a configuration that is valid");
+    let config = config::parse("t.toml", &text, []).expect("a configuration that is valid");
+    assert_eq!(config.policies[0].min.get(), 1);
+    assert!(text.contains("Raised: MinSize is 0"), "{text}");
     let output = import(&moto, "nobody");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("nobody"), "{output:?}");

@@ -192,7 +192,11 @@ impl Living {
     /// Puts changed policies in force, or tries what is not valid.
     async fn reload(&mut self) {
         let rng = &mut self.rng;
-        let known: Vec<&str> = GROUPS.into_iter().filter(|_| rng.chance(0.9)).collect();
+        let mut known: Vec<&str> = GROUPS.into_iter().filter(|_| rng.chance(0.9)).collect();
+        if known.is_empty() {
+            // A configuration without a policy is refused.
+            known.push(GROUPS[0]);
+        }
         let mut text = guarded(rng, &known);
         let minutes = format!("in = \"{}m\"", 1 + rng.below(5));
         let mode = format!("\"{}\"", rng.pick(&["active", "scale-out-only", "observe", "paused"]));
