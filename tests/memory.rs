@@ -72,7 +72,7 @@ fn what_was_learned_is_the_same_after_a_restart() {
     }
     assert!(actions.len() > 10);
     let now = Fleet::moment(night);
-    let restored = written_and_read(&policy, &state, now).serving(&policy, now).expect("the same policy");
+    let restored = written_and_read(&policy, &state, now).serving(&policy).expect("the same policy");
     let recent = actions.iter().filter(|(at, _)| now.duration_since(*at).as_hours() < 24);
     let mut restored = recent.fold(restored, |state, (at, decision)| settle(state, decision, &Outcome::Applied, *at));
     let mut other = size;
@@ -93,7 +93,7 @@ fn not_warm_for(gap: i64, changed: impl Fn(&mut Policy)) -> Option<u64> {
     let remembered = written_and_read(&policy, &state, Fleet::moment(120));
     changed(&mut policy);
     let now = Fleet::moment(120 + gap);
-    let state = remembered.serving(&policy, now).unwrap_or_default();
+    let state = remembered.serving(&policy).unwrap_or_default();
     let (evaluation, _) = evaluate(&policy, state, &seen(120 + gap, 60), now);
     evaluation.reasons.iter().find_map(|stated| match stated.reason {
         Reason::Vetoed { guard: Guard::NotWarm { remaining } } => Some(remaining.as_secs()),

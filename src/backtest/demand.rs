@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::history::{History, Samples, bridged, stretches};
-use crate::policy::{Metric, MetricKind, Policy};
+use crate::policy::{Metric, MetricKind, PERCENT_ABOVE, Policy};
 use crate::report::Doubt;
 
 /// A utilization of this or more does not show how much is missing.
@@ -42,6 +42,20 @@ pub enum Unknowable {
         known: usize,
         /// All of them.
         moments: usize,
+    },
+    /// A utilization in one unit, with a target in the other.
+    #[error(
+        "{metric} was at most {most} against a target of {target}, which is no number of the same unit; is its target {meant}?"
+    )]
+    OtherUnit {
+        /// The metric.
+        metric: String,
+        /// The highest measurement.
+        most: f64,
+        /// Its target.
+        target: f64,
+        /// The target in the unit of the measurements.
+        meant: f64,
     },
     /// Never any load.
     #[error("{0} was zero all the time, so there is nothing to replay")]
@@ -121,6 +135,7 @@ fn by_utilization<'a>(
 ) -> Result<Told<'a>, Unknowable> {
     let capacity = history.capacity.as_ref().ok_or(Unknowable::NoCapacity)?;
     let capacity = enough("the number of instances", capacity)?;
+    one_unit(metric, measured)?;
     let share = |value: f64| (value / metric.full_scale()).max(0.0);
     let saturated: Vec<bool> =
         measured.iter().map(|value| value.is_some_and(|value| share(value) >= SATURATED)).collect();
@@ -144,6 +159,18 @@ fn by_utilization<'a>(
         }
     }
     Ok(Told { samples, metric: &metric.name, total_of_one, censored, notes })
+}
+
+/// A fleet that was never above 1.5 % is none to replay, and shares that are ten times what there is are percentages.
+fn one_unit(metric: &Metric, measured: &Samples) -> Result<(), Unknowable> {
+    let most = measured.iter().flatten().copied().fold(0.0, f64::max);
+    let meant = match metric.is_percent() {
+        true if most > 0.0 && most <= PERCENT_ABOVE => metric.target / 100.0,
+        false if most > 10.0 => metric.target * 100.0,
+        _ => return Ok(()),
+    };
+    let meant = (meant * 1e6).round() / 1e6;
+    Err(Unknowable::OtherUnit { metric: metric.name.to_string(), most, target: metric.target, meant })
 }
 
 /// How much of `total` one fully busy instance carries: the ratio of the sums, where neither is in doubt.
@@ -275,5 +302,14 @@ mod tests {
         check(vec![rps()], vec![vec![Some(1.0), None, None]], None, "rps was measured at 1 of 3 moments");
         check(vec![cpu()], vec![vec![Some(0.2); 2]], Some(vec![None; 2]), "the number of instances was measured at 0");
         check(vec![rps()], vec![vec![Some(0.0); 2]], None, "rps was zero all the time");
+        let percent = metric("cpu", MetricKind::Utilization, 70.0);
+        let (fraction, hundred) = (vec![vec![Some(0.92); 2]], vec![vec![Some(92.0); 2]]);
+        check(
+            vec![percent],
+            fraction,
+            Some(vec![Some(2.0); 2]),
+            "0.92 against a target of 70, which is no number of the same unit; is its target 0.7?",
+        );
+        check(vec![cpu()], hundred, Some(vec![Some(2.0); 2]), "is its target 70?");
     }
 }

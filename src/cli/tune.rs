@@ -116,7 +116,10 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         super::Output::Text => write!(io::stdout(), "{found}"),
         super::Output::Json => writeln!(io::stdout(), "{:#}", found.json()),
     };
-    Ok(if advice.verdict == Verdict::OutOfReach { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(match advice.verdict {
+        Verdict::Change | Verdict::Keep => ExitCode::SUCCESS,
+        Verdict::Unproven | Verdict::OutOfReach => ExitCode::FAILURE,
+    })
 }
 
 /// What is simulated: the task, the policy as it decides there, and what was taken for granted.
@@ -217,6 +220,7 @@ impl Found<'_> {
         let verdict = match verdict {
             Verdict::Change => "change",
             Verdict::Keep => "keep",
+            Verdict::Unproven => "unproven",
             Verdict::OutOfReach => "out-of-reach",
         };
         json!({
@@ -301,15 +305,20 @@ impl Found<'_> {
                 }
                 write!(f, "It is had with")?;
             }
+            Verdict::Unproven => {
+                writeln!(
+                    f,
+                    "Nothing is proven: the best that was found does not keep {slo} % on the held-out part. Tune on more days, or \
+                     with a stricter --slo."
+                )?;
+                write!(f, "Not before, change")?;
+            }
             Verdict::Change if present.training.over_objective > slo => {
                 write!(f, "The present setting does not keep {slo} %. Change")?;
             }
             Verdict::Change => write!(f, "{percent:.1} % less for the same objective. Change")?,
         }
         writeln!(f, " these lines, of [[policy]] {}:\n\n{}", self.subject.policy.name, Lines { policy, changes })?;
-        if best.held_out.over_objective > slo && *verdict == Verdict::Change {
-            writeln!(f, "On the held-out part it does not keep {slo} %. Tune on more days, or with a stricter --slo.")?;
-        }
         writeln!(f, "No file was changed.")
     }
 }

@@ -83,6 +83,8 @@ pub enum Verdict {
     Change,
     /// Leave it: the present setting keeps the objective, and what the best would save may be chance.
     Keep,
+    /// The best keeps the objective where it was searched, but not on the held-out part, so that nothing is proven.
+    Unproven,
     /// No setting that was tried keeps the objective; the best is the nearest.
     OutOfReach,
 }
@@ -129,6 +131,8 @@ pub fn tune(policy: &Policy, task: &Task, stop: &AtomicBool, watch: &(dyn Fn(Pro
         Verdict::OutOfReach
     } else if present.training.over_objective <= task.slo && saving.may_be_chance() {
         Verdict::Keep
+    } else if judged.held_out.over_objective > task.slo {
+        Verdict::Unproven
     } else {
         Verdict::Change
     };
