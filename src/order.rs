@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
-use crate::policy::{Capacity, PerDirection, Policy};
+use crate::policy::{Capacity, Mode, PerDirection, Policy};
 
 /// Most characters of an author's name.
 pub const LONGEST_AUTHOR: usize = 100;
@@ -137,8 +137,10 @@ pub enum Command {
 }
 
 /// The answer to an order that is in effect.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Receipt {
+    /// Of an order that ends another: that there was none, or what stops the policy all the same.
+    pub but: Option<String>,
     /// Why a restart would forget it; `None` when it is in the journal.
     pub not_kept_because: Option<String>,
 }
@@ -298,6 +300,34 @@ impl Standing {
         }
         for (policy, bounds) in kept.overrides {
             self.overrides.entry(policy).or_insert(bounds);
+        }
+    }
+
+    /// What whoever gives `order`, to end another, would not expect of it: that there is none, or what stops the policy all
+    /// the same at `now`. `policy` is the one that it concerns.
+    pub fn objection(&self, order: &Order, policy: Option<&Policy>, now: Timestamp) -> Option<String> {
+        let lasts = |pause: &&Pause| now < pause.until;
+        let until = |until: Timestamp| until.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+        match order {
+            Order::Resume { policy: name, .. } => {
+                let frozen = self.freeze.as_ref().filter(lasts);
+                let frozen =
+                    frozen.map(|freeze| format!("the freeze of every policy lasts until {}", until(freeze.until)));
+                let paused = policy.filter(|policy| policy.mode == Mode::Paused);
+                let paused = paused.map(|_| "its mode in the configuration is \"paused\"".to_owned());
+                let none =
+                    self.pauses.get(name).filter(lasts).is_none().then(|| "no pause was ordered for it".to_owned());
+                frozen.or(paused).or(none)
+            }
+            Order::Release { policy: name, .. } => {
+                self.bounds(name, now).is_none().then(|| "no override was ordered for it".to_owned())
+            }
+            Order::Unfreeze(_) => {
+                let paused = self.pauses.values().filter(lasts).count();
+                let none = self.freeze.as_ref().filter(lasts).is_none().then(|| "there was none".to_owned());
+                none.or((paused > 0).then(|| format!("policies that stay paused by orders of their own: {paused}")))
+            }
+            Order::Pause { .. } | Order::Override { .. } | Order::Freeze(_) => None,
         }
     }
 

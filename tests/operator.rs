@@ -183,8 +183,15 @@ async fn a_freeze_is_on_top_of_the_status() {
     let status = desk.says(&["status"]).await;
     assert!(status.contains("Frozen until ") && status.contains(": incident 4711"), "{status}");
     desk.until("stopped", |web| web.evaluation.as_ref().is_some_and(|e| e.observation.paused.inward)).await;
+    let said = desk.says(&["resume", "web", "--reason", "it is over"]).await;
+    assert!(said.contains("; but the freeze of every policy lasts until "), "{said}");
     let said = desk.says(&["unfreeze", "--reason", "it is over"]).await;
-    assert!(said.starts_with("the freeze is over, by alice"), "{said}");
+    assert!(said.starts_with("the freeze is over, by alice") && !said.contains("; but"), "{said}");
+    for (again, nothing) in [("unfreeze", "there was none"), ("release web", "no override was ordered for it")] {
+        let arguments: Vec<&str> = again.split(' ').chain(["--reason", "it is over"]).collect();
+        let said = desk.says(&arguments).await;
+        assert!(said.ends_with(&format!("; but {nothing}\n")), "{said}");
+    }
     desk.until("free", |web| web.evaluation.as_ref().is_some_and(|e| !e.observation.paused.inward)).await;
     assert!(!desk.says(&["status"]).await.contains("Frozen"));
 }

@@ -220,7 +220,7 @@ async fn a_pause_survives_and_its_end_takes_effect() {
     let world = world(2, 190.0).await;
     let trial = Trial::start(&world, Some(folder.path()), CONFIGURATION).await;
     let paused = trial.order(Order::Pause { policy: "web".into(), pause: pause() }).await;
-    assert_eq!(paused, Ok(Receipt { not_kept_because: None }));
+    assert_eq!(paused, Ok(Receipt::default()));
     set_rate(&world, 590.0);
     trial.until_it_says("the policy is paused; it would set 6").await;
     trial.stop().await;

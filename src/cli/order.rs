@@ -100,6 +100,7 @@ pub(super) enum Order {
 struct Accepted {
     by: String,
     until: Option<jiff::Timestamp>,
+    but: Option<String>,
     not_kept_because: Option<String>,
 }
 
@@ -119,9 +120,10 @@ pub(super) async fn run(order: Order, connection: &Connection, json: bool) -> an
         say(&answer);
         return Ok(ExitCode::SUCCESS);
     }
-    let Accepted { by, until, not_kept_because } = client.parse(&answer)?;
+    let Accepted { by, until, but, not_kept_because } = client.parse(&answer)?;
     let until = until.map(|until| format!(" until {}", until.strftime("%Y-%m-%d %H:%M:%S UTC"))).unwrap_or_default();
-    say(&format!("{done}{until}, by {by}"));
+    let but = but.map(|but| format!("; but {but}")).unwrap_or_default();
+    say(&format!("{done}{until}, by {by}{but}"));
     if let Some(why) = not_kept_because {
         eprintln!("setpoint: a restart of the daemon will forget this: {why}");
     }

@@ -194,13 +194,17 @@ impl Daemon {
     /// Puts an order into effect: every lane that it concerns is woken.
     async fn obey(&mut self, order: Order) -> Result<Receipt, Refusal> {
         order.check()?;
-        if let Some(name) = order.policy() {
-            let known = self.config.policies.iter().find(|policy| policy.name == *name);
-            let policy = known.ok_or_else(|| Refusal::UnknownPolicy(name.clone()))?;
-            if let Order::Override { bounds, .. } = &order {
-                bounds.fits(policy)?;
+        let concerned = match order.policy() {
+            Some(name) => {
+                let known = self.config.policies.iter().find(|policy| policy.name == *name);
+                Some(known.ok_or_else(|| Refusal::UnknownPolicy(name.clone()))?)
             }
+            None => None,
+        };
+        if let (Order::Override { bounds, .. }, Some(policy)) = (&order, concerned) {
+            bounds.fits(policy)?;
         }
+        let but = self.orders.borrow().objection(&order, concerned, self.clock.now());
         let (what, policy, author) = (order.label(), order.policy().map_or("*", |name| &**name), order.author());
         let (by, reason) = (&author.by, &author.reason);
         tracing::warn!(event = "ordered", order = what, policy, by, reason, "an operator has given an order");
@@ -210,7 +214,7 @@ impl Daemon {
         self.show_orders();
         let standing = Standing::clone(&self.orders.borrow());
         let kept = self.journal.record(vec![Record::Orders(standing), Record::Entry(entry)], PATIENCE).await;
-        Ok(Receipt { not_kept_because: kept.err().map(|why| why.to_string()) })
+        Ok(Receipt { but, not_kept_because: kept.err().map(|why| why.to_string()) })
     }
 
     async fn expire(&mut self) {

@@ -92,7 +92,7 @@ async fn obey(board: Board, mut commands: mpsc::Receiver<Command>) {
                 if checked.is_ok() {
                     board.publish(|snapshot| Arc::make_mut(&mut snapshot.orders).take(order));
                 }
-                let _ = answer.send(checked.map(|()| Receipt { not_kept_because: None }));
+                let _ = answer.send(checked.map(|()| Receipt::default()));
             }
             Command::Reload(answer) => _ = answer.send(Err("setpoint.toml:3:1: it is wrong".into())),
             Command::Stop => return,

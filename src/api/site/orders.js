@@ -129,6 +129,7 @@ export async function order(name, policy) {
     }
   });
   if (!given) return;
+  const but = given.but ? ` But ${given.but}.` : '';
   const forgotten = given.not_kept_because ? ` A restart would forget it: ${given.not_kept_because}` : '';
-  say(`${policy.name} ${done}.${forgotten}`);
+  say(`${policy.name} ${done}.${but}${forgotten}`);
 }
