@@ -647,7 +647,7 @@ fn notifications_are_checked() {
         check_text(&format!("{BASE}[[notification]]\n{table}\n"), key, fragment);
     };
     check(&format!("{CHAT}▸per_minute = 0"), "notification[chat].per_minute", "expected a whole number from 1 to 60");
-    check(&format!("{CHAT}▸on = [\"all\"]"), "notification[chat].on", "expected a list of \"scale\"");
+    check(&format!("{CHAT}▸on = [\"all\"]"), "notification[chat].on", "\"order\", found \"all\" in it");
     check(
         &format!("{CHAT}▸policies = [\"a b\"]"),
         "notification[chat].policies",
@@ -710,6 +710,8 @@ fn settings_of_the_daemon_are_checked() {
         ("▸url = \"http://u@a\"", "without user info"),
         ("▸url = \"http://a/?q=1\"", "has a query"),
         ("▸url = \"http://a/#f\"", "has a fragment"),
+        ("▸url = \"http://a/prometheus/graph\"", "ends in /graph, expected the server's URL without"),
+        ("▸url = \"http://a/api/v1/query\"", "ends in /api/v1/query"),
         ("▸url = 9090", "expected a text in quotes, found 9090"),
         ("▸url = \"\"", "expected a text in quotes"),
     ] {
@@ -821,6 +823,7 @@ fn policies_are_checked() {
     }
     for (new, key, fragment) in [
         ("▸region = \"US East\"", "region", "expected an AWS region"),
+        ("▸region = \"us-east1\"", "region", "expected an AWS region"),
         ("▸interval = \"2s\"", "interval", "is too short, expected more than prometheus.timeout, 3s"),
         ("▸interval = \"5s\"", "interval", "is too short, expected more than aws.timeout, 5s"),
         ("▸interval = 60", "interval", "60 has no unit"),

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use self::tried::Tried;
 use crate::config::{self, Config, Findings};
-use crate::policy::{MaxSpend, Metric, MetricKind, Policy};
+use crate::metric::prometheus::doubts;
+use crate::policy::{MaxSpend, Metric, MetricKind, Policy, Source};
 
 /// `EX_CONFIG` of `sysexits.h`: something is wrong with the configuration.
 pub const EX_CONFIG: u8 = 78;
@@ -99,8 +100,21 @@ fn policy(policy: &Policy) -> Value {
     })
 }
 
-/// What is valid and hardly meant: a ceiling that the highest minimum exceeds by itself.
+/// What is valid and hardly meant.
 fn warnings(policy: &Policy) -> Vec<String> {
+    let mut warnings = low_ceilings(policy);
+    for Metric { name, kind, source, .. } in &policy.metrics {
+        // With one series for each instance, their sum or their mean is taken by Setpoint.
+        if let Source::Prometheus { query, per_instance: None } = source {
+            let doubts = doubts(query, *kind).into_iter();
+            warnings.extend(doubts.map(|doubt| format!("the query of {name} {doubt}")));
+        }
+    }
+    warnings
+}
+
+/// Ceilings that the highest minimum exceeds by itself.
+fn low_ceilings(policy: &Policy) -> Vec<String> {
     let Some(price) = policy.instance_price else { return Vec::new() };
     let min = policy.schedules.iter().filter_map(|schedule| schedule.min).fold(policy.min, Ord::max);
     let MaxSpend { per_hour, per_day } = policy.max_spend;

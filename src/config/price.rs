@@ -30,7 +30,10 @@ fn factor(size: &str) -> Option<f64> {
         "medium" => Some(1.0 / 2.0),
         "large" => Some(1.0),
         "xlarge" => Some(2.0),
-        _ => size.strip_suffix("xlarge")?.parse().ok().map(|times| 2.0 * Capacity::new(times).as_f64()),
+        _ => {
+            let times = size.strip_suffix("xlarge")?.parse().ok()?;
+            [2, 4, 8, 9, 12, 16, 18, 24, 32, 48, 64, 96].contains(&times).then(|| 2.0 * Capacity::new(times).as_f64())
+        }
     }
 }
 
@@ -64,6 +67,7 @@ mod tests {
             ("m5.", "us-east-1"),
             ("m5.xxlarge", "us-east-1"),
             ("m5.0xlarge", "us-east-1"),
+            ("m5.3xlarge", "us-east-1"),
             ("m5.96xlarge", "us-east-1"),
             ("# region.large", "us-east-1"),
             ("x9.large", "us-east-1"),

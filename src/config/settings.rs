@@ -23,7 +23,7 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 
 /// Reads `[prometheus]`.
 pub(super) fn prometheus(table: &Table, interval: Duration) -> Option<prometheus::Settings> {
-    let url = table.need("url", "the server's URL such as \"http://127.0.0.1:9090\"").and_then(|f| base_url(&f));
+    let url = table.need("url", "the server's URL such as \"http://127.0.0.1:9090\"").and_then(|f| server(&f));
     let timeout = timeout(table, PROMETHEUS_TIMEOUT, interval);
     let headers = table.get("headers").map_or(Some(Vec::new()), |f| f.table(|t| Some(headers(t))));
     let token = table.get("bearer_token_file").map(|f| f.text().map(|p| Credentials::BearerTokenFile(p.into())));
@@ -98,7 +98,10 @@ pub(super) fn aws(table: &Table, interval: Duration) -> Aws {
 /// Reads a name of an AWS region.
 pub(super) fn region<'a>(field: &Field<'a>) -> Option<&'a str> {
     field.text_such("an AWS region such as \"us-east-1\"", |region| {
-        region.contains('-') && region.chars().all(|c| c == '-' || c.is_ascii_lowercase() || c.is_ascii_digit())
+        let mut parts = region.rsplit('-');
+        let is_number = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+        let is_word = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase());
+        parts.next().is_some_and(is_number) && parts.clone().count() >= 2 && parts.all(is_word)
     })
 }
 
@@ -209,6 +212,18 @@ fn timeout(table: &Table, default: Duration, interval: Duration) -> Duration {
 
 fn path(field: &Field) -> Option<PathBuf> {
     field.text().map(PathBuf::from)
+}
+
+/// The URL of a Prometheus, and not that of one of its pages or calls.
+fn server(field: &Field) -> Option<String> {
+    const BELOW: [&str; 6] = ["/api/v1", "/api/v1/query", "/api/v1/query_range", "/graph", "/query", "/metrics"];
+    let url = base_url(field)?;
+    match BELOW.iter().find(|path| url.ends_with(**path)) {
+        Some(path) => {
+            field.wrong(format!("ends in {path}, expected the server's URL without, to which the calls are added"))
+        }
+        None => Some(url),
+    }
 }
 
 fn base_url(field: &Field) -> Option<String> {

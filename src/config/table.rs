@@ -155,10 +155,10 @@ impl<'a> Field<'a> {
             return self.expected(format_args!("a list of {expected}"));
         };
         let text = |value: &'a Value| match &value.kind {
-            ValueKind::String(text) if holds(text) => Some(text.as_str()),
-            _ => None,
+            ValueKind::String(text) if holds(text) => Ok(text.as_str()),
+            other => Err(format!("expected a list of {expected}, found {} in it", Found(other))),
         };
-        elements.iter().map(text).collect::<Option<_>>().or_else(|| self.expected(format_args!("a list of {expected}")))
+        elements.iter().map(text).collect::<Result<_, _>>().map_or_else(|wrong| self.wrong(wrong), Some)
     }
 
     /// A name of a policy or a metric.

@@ -80,8 +80,8 @@ fn query(node: &Node, origin: String, draft: &mut Draft) -> Option<Query> {
     let nothing = match of("ignoreNullValues").as_deref() {
         Some("false") => "ignoreNullValues = false: as here, an empty answer was none and removed nothing.",
         _ => {
-            "KEDA took an empty answer for 0 (ignoreNullValues). Here it is no answer, and bars scale-in. Add `or vector(0)` only \
-             where empty means that there is no work."
+            "KEDA took an empty answer for 0 (ignoreNullValues). Here it is no answer, and bars scale-in. Where empty means \
+             that there is no work, add `or vector(0)` to that part of the query, beside one that is always there."
         }
     };
     draft.remarks.push(format!("{origin}: {nothing}"));

@@ -17,9 +17,11 @@ use super::{Answer, SourceError};
 use crate::observation::{Failure, Measurement};
 
 mod age;
+mod doubt;
 mod range;
 mod reply;
 
+pub use doubt::doubts;
 pub use range::{MOST_POINTS, Moments, Past};
 
 /// How to reach a Prometheus.
