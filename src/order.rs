@@ -264,6 +264,12 @@ impl Order {
     }
 }
 
+impl Pause {
+    fn lasts(&self, now: Timestamp) -> bool {
+        now < self.until
+    }
+}
+
 impl Override {
     /// Whether the bounds of `policy` leave it its effect.
     ///
@@ -306,26 +312,26 @@ impl Standing {
     /// What whoever gives `order`, to end another, would not expect of it: that there is none, or what stops the policy all
     /// the same at `now`. `policy` is the one that it concerns.
     pub fn objection(&self, order: &Order, policy: Option<&Policy>, now: Timestamp) -> Option<String> {
-        let lasts = |pause: &&Pause| now < pause.until;
-        let until = |until: Timestamp| until.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+        let frozen = self.freeze.as_ref().filter(|freeze| freeze.lasts(now));
         match order {
-            Order::Resume { policy: name, .. } => {
-                let frozen = self.freeze.as_ref().filter(lasts);
-                let frozen =
-                    frozen.map(|freeze| format!("the freeze of every policy lasts until {}", until(freeze.until)));
-                let paused = policy.filter(|policy| policy.mode == Mode::Paused);
-                let paused = paused.map(|_| "its mode in the configuration is \"paused\"".to_owned());
-                let none =
-                    self.pauses.get(name).filter(lasts).is_none().then(|| "no pause was ordered for it".to_owned());
-                frozen.or(paused).or(none)
+            Order::Resume { .. } if frozen.is_some() => {
+                let until = frozen?.until.strftime("%Y-%m-%d %H:%M:%S UTC");
+                Some(format!("the freeze of every policy lasts until {until}"))
             }
-            Order::Release { policy: name, .. } => {
-                self.bounds(name, now).is_none().then(|| "no override was ordered for it".to_owned())
+            Order::Resume { .. } if policy.is_some_and(|policy| policy.mode == Mode::Paused) => {
+                Some("its mode in the configuration is \"paused\"".into())
             }
+            Order::Resume { policy, .. } => {
+                let paused = self.pauses.get(policy).is_some_and(|pause| pause.lasts(now));
+                (!paused).then(|| "no pause was ordered for it".into())
+            }
+            Order::Release { policy, .. } => {
+                self.bounds(policy, now).is_none().then(|| "no override was ordered for it".into())
+            }
+            Order::Unfreeze(_) if frozen.is_none() => Some("there was none".into()),
             Order::Unfreeze(_) => {
-                let paused = self.pauses.values().filter(lasts).count();
-                let none = self.freeze.as_ref().filter(lasts).is_none().then(|| "there was none".to_owned());
-                none.or((paused > 0).then(|| format!("policies that stay paused by orders of their own: {paused}")))
+                let paused = self.pauses.values().filter(|pause| pause.lasts(now)).count();
+                (paused > 0).then(|| format!("policies that stay paused by orders of their own: {paused}"))
             }
             Order::Pause { .. } | Order::Override { .. } | Order::Freeze(_) => None,
         }
@@ -334,7 +340,7 @@ impl Standing {
     /// In which directions `policy` must not be scaled at `now`.
     pub fn stops(&self, policy: &str, now: Timestamp) -> PerDirection<bool> {
         let pauses = [self.freeze.as_ref(), self.pauses.get(policy)].into_iter().flatten();
-        pauses.filter(|pause| now < pause.until).fold(PerDirection::default(), |stopped, pause| {
+        pauses.filter(|pause| pause.lasts(now)).fold(PerDirection::default(), |stopped, pause| {
             let PerDirection { out, inward } = pause.scope.stops();
             PerDirection { out: stopped.out || out, inward: stopped.inward || inward }
         })
