@@ -105,7 +105,7 @@ async fn obey(board: Board, mut commands: mpsc::Receiver<Command>) {
                     assert_eq!(serde_json::from_str::<Order>(&kept).ok().as_ref(), Some(&order), "{kept}");
                     board.publish(|snapshot| Arc::make_mut(&mut snapshot.orders).take(order));
                 }
-                let _ = answer.send(checked.map(|()| Receipt { not_kept_because: None }));
+                let _ = answer.send(checked.map(|()| Receipt::default()));
             }
             Command::Reload(answer) => _ = answer.send(Err("setpoint.toml:3:1: it is wrong".into())),
             Command::Stop => return,
