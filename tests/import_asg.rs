@@ -114,6 +114,36 @@ fn every_policy_of_a_group_is_imported_or_named_with_what_to_do() {
 }
 
 #[test]
+fn a_pair_of_scheduled_actions_is_a_window() {
+    let Some(moto) = Moto::start() else { return };
+    moto.create_group("shop", 2, 3, 20);
+    for (name, cron, size) in [("evening", "30 20 * * 1-5", "2"), ("morning", "0 8 * * 1-5", "6")] {
+        moto.call(
+            "autoscaling",
+            &[
+                ("Action", "PutScheduledUpdateGroupAction"),
+                ("AutoScalingGroupName", "shop"),
+                ("ScheduledActionName", name),
+                ("Recurrence", cron),
+                ("TimeZone", "Europe/Vienna"),
+                ("MinSize", size),
+            ],
+        );
+    }
+    let text = printed(&import(&moto, "shop"));
+    let config = config::parse("t.toml", &text, []).unwrap_or_else(|findings| panic!("{findings}\n{text}"));
+    let policy = &config.policies[0];
+    let [window] = &policy.schedules[..] else { panic!("{text}") };
+    assert_eq!((policy.min.get(), window.min.map(|min| min.get())), (2, Some(6)));
+    assert_eq!(&**window.cron(), "0 8 * * 1-5");
+    assert!(text.contains("duration = \"750m\"") || text.contains("12h30m"), "{text}");
+    assert!(
+        text.contains("until evening: MinSize 6, and 2 at other times") && text.contains("Europe/Vienna"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_group_without_policies_gets_a_first_one_and_a_missing_group_is_named() {
     let Some(moto) = Moto::start() else { return };
     moto.create_group("alone", 0, 1, 4);

@@ -2,14 +2,17 @@
 //!
 //! Metrics of `CloudWatch` become queries on what usual exporters say of the same, each marked to be verified.
 
+use std::time::Duration;
+
 use aws_sdk_autoscaling::types::{
     AutoScalingGroup, CustomizedMetricSpecification, MetricType, PredictiveScalingMode, ScalingPolicy,
     ScheduledUpdateGroupAction, TargetTrackingConfiguration,
 };
 
-use super::Error;
-use super::draft::{self, Draft, DraftMetric};
+use super::draft::{self, Draft, DraftMetric, DraftSchedule};
 use super::metric::label;
+use super::{Error, window};
+use crate::policy::Schedule;
 
 /// Seconds of the minute that AWS counts by.
 const MINUTE: f64 = 60.0;
@@ -38,10 +41,10 @@ pub fn asg(
     for policy in policies {
         read(policy, &mut draft);
     }
-    for action in actions {
-        schedule(action, &mut draft);
+    if day_and_night(actions, &mut draft).is_none() {
+        actions.iter().for_each(|action| schedule(action, &mut draft));
     }
-    if min == 0 {
+    if draft.min == 0 {
         draft.min = 1;
         draft.remarks.push(
             "Raised: MinSize is 0, and min here is 1. Without an instance there is no utilization to come back by; a metric \
@@ -198,6 +201,33 @@ fn customized(custom: &CustomizedMetricSpecification, target: f64, from: &str, d
 
 fn total(name: &str, target: f64, query: String, remark: String, draft: &mut Draft) {
     draft.add(DraftMetric { name: name.into(), kind: "total", target, query, remark });
+}
+
+/// Two actions of which one raises MinSize and the other lowers it again, always after as long: the window between them.
+fn day_and_night(actions: &[ScheduledUpdateGroupAction], draft: &mut Draft) -> Option<()> {
+    let [one, other] = actions else { return None };
+    let size = |action: &ScheduledUpdateGroupAction| u64::try_from(action.min_size()?).ok();
+    let (raises, lowers) = if size(one)? > size(other)? { (one, other) } else { (other, one) };
+    let (high, low) = (size(raises)?, size(lowers)?);
+    let zone = |action: &ScheduledUpdateGroupAction| action.time_zone().unwrap_or("UTC").to_owned();
+    let lasts = |action: &ScheduledUpdateGroupAction| action.max_size().is_none() && action.end_time().is_none();
+    let (cron, timezone) = (raises.recurrence()?.to_owned(), zone(raises));
+    let minutes = window::minutes(&cron, lowers.recurrence()?)?;
+    Schedule::new(&cron, &timezone, Duration::ZERO).ok()?;
+    if low == high || timezone != zone(lowers) || !lasts(raises) || !lasts(lowers) {
+        return None;
+    }
+    let [raised, lowered] = [raises, lowers].map(|action| action.scheduled_action_name().unwrap_or_default());
+    let remark =
+        format!("From the scheduled action {raised}, until {lowered}: MinSize {high}, and {low} at other times.");
+    draft.min = low;
+    draft.schedules.push(DraftSchedule { cron, timezone, minutes, min: high.min(draft.max), remark });
+    if raises.desired_capacity().or(lowers.desired_capacity()).is_some() {
+        draft
+            .remarks
+            .push("Left out: DesiredCapacity of the scheduled actions; the metrics decide within min and max.".into());
+    }
+    Some(())
 }
 
 fn schedule(action: &ScheduledUpdateGroupAction, draft: &mut Draft) {

@@ -63,8 +63,8 @@ impl Window {
     }
 }
 
-/// How many minutes it is from each opening to the closing, where that is always the same and no other opening lies between.
-fn minutes(start: &str, end: &str) -> Option<u64> {
+/// How many minutes it is from each opening, at one cron expression, to the closing, at the other, where that is always the same and no other opening lies between.
+pub(super) fn minutes(start: &str, end: &str) -> Option<u64> {
     let schedule = |cron| Schedule::new(cron, "UTC", Duration::from_secs(1)).ok();
     let (opens, closes) = (schedule(start)?, schedule(end)?);
     let mut opening = next(&opens, MONDAY)?;
