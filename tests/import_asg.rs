@@ -6,7 +6,7 @@ mod support;
 use std::process::{Command, Output};
 
 use setpoint::config;
-use setpoint::policy::{MetricKind, Mode};
+use setpoint::policy::{Capacity, MetricKind, Mode};
 use support::servers::Moto;
 
 /// Puts a policy there, with its further parameters.
@@ -134,7 +134,7 @@ fn a_pair_of_scheduled_actions_is_a_window() {
     let config = config::parse("t.toml", &text, []).unwrap_or_else(|findings| panic!("{findings}\n{text}"));
     let policy = &config.policies[0];
     let [window] = &policy.schedules[..] else { panic!("{text}") };
-    assert_eq!((policy.min.get(), window.min.map(|min| min.get())), (2, Some(6)));
+    assert_eq!((policy.min.get(), window.min.map(Capacity::get)), (2, Some(6)));
     assert_eq!(&**window.cron(), "0 8 * * 1-5");
     assert!(text.contains("duration = \"750m\"") || text.contains("12h30m"), "{text}");
     assert!(

@@ -143,7 +143,7 @@ async fn a_body_that_makes_no_sense_is_a_problem_that_says_why() {
     check(json, r#"{"reason": "x"}"#, 422, "missing field `expires`").await;
     check(json, r#"{"expires": "3h", "reason": ""}"#, 422, "why is not said").await;
     check(json, r#"{"expires": "31d", "reason": "x"}"#, 422, "expires").await;
-    check(json, r#"{"expires": "yesterday", "reason": "x"}"#, 422, "expires can't be read").await;
+    check(json, r#"{"expires": "yesterday", "reason": "x"}"#, 422, "can't be read; expected a moment").await;
     check(json, r#"{"expires": "3h", "reason": "x", "scope": "up"}"#, 422, "scale-out").await;
     check(json, r#"{"expires": "3h", "reason": "a\nb"}"#, 422, "control characters").await;
     check(json, &format!(r#"{{"expires": "3h", "reason": "{}"}}"#, "x".repeat(501)), 422, "500").await;

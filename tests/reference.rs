@@ -71,7 +71,7 @@ const REST: &str = r#"
 "#;
 
 /// What `check` says where a schema has no say: of the range of a text with a unit, of two values together, of grammars.
-const BEYOND: [&str; 23] = [
+const BEYOND: [&str; 25] = [
     "has no price here",
     "expected a duration from ",
     "expected a size from ",
@@ -95,6 +95,8 @@ const BEYOND: [&str; 23] = [
     "cron",
     "is no time zone",
     "0%\"",
+    "and no policy is called so",
+    "without, to which the calls are added",
 ];
 
 /// What is put in the place of a value with this schema: all kinds of values, and many of its own kind.
@@ -127,7 +129,7 @@ const NUMBERS: [f64; 16] =
 
 const INTEGERS: [i64; 17] = [-1, 0, 1, 2, 3, 6, 10, 11, 60, 61, 70, 100, 101, 1000, 1001, 100_000, 1 << 40];
 
-const TEXTS: [&str; 41] = [
+const TEXTS: [&str; 42] = [
     "",
     "x",
     "5m",
@@ -137,6 +139,7 @@ const TEXTS: [&str; 41] = [
     "-",
     "a-b",
     "/x",
+    "http://a/graph",
     "5",
     "0s",
     "2s",

@@ -252,13 +252,15 @@ fn end(expires: &str, now: Timestamp) -> Result<Timestamp, Problem> {
     let days = SpanRelativeTo::days_are_24_hours();
     let span = expires.parse::<Span>().and_then(|span| now.checked_add(span.to_duration(days)?)).ok();
     let Some(end) = span.or_else(|| expires.parse().ok()) else {
-        return Err(unprocessable(
-            "expires can't be read, expected a moment such as 2026-11-23T18:00:00Z, or a time such as 3h or 7d",
-        ));
+        return Err(unprocessable(format!(
+            "expires, {expires:?}, can't be read; expected a moment such as 2026-11-23T18:00:00Z, or a time such as 3h or 7d"
+        )));
     };
     let latest = now.saturating_add(LONGEST).unwrap_or(Timestamp::MAX);
     if end <= now || end > latest {
-        return Err(unprocessable("expires is out of bounds, expected a moment after now and within 30 days"));
+        return Err(unprocessable(format!(
+            "expires, {expires:?}, is out of bounds; expected a moment after now and within 30 days"
+        )));
     }
     Ok(end)
 }

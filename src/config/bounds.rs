@@ -86,7 +86,7 @@ fn valid<'a>(field: &Field<'a>, schedule: impl Fn(&str) -> Result<Schedule, Sche
     let text = field.text()?;
     match schedule(text) {
         Ok(_) => Some(text),
-        Err(error) => field.wrong(error.to_string()),
+        Err(error) => field.wrong(format!("{:?} {error}", text.chars().take(40).collect::<String>())),
     }
 }
 

@@ -42,7 +42,9 @@ pub fn asg(
         read(policy, &mut draft);
     }
     if day_and_night(actions, &mut draft).is_none() {
-        actions.iter().for_each(|action| schedule(action, &mut draft));
+        for action in actions {
+            schedule(action, &mut draft);
+        }
     }
     if draft.min == 0 {
         draft.min = 1;
@@ -203,7 +205,7 @@ fn total(name: &str, target: f64, query: String, remark: String, draft: &mut Dra
     draft.add(DraftMetric { name: name.into(), kind: "total", target, query, remark });
 }
 
-/// Two actions of which one raises MinSize and the other lowers it again, always after as long: the window between them.
+/// Two actions of which one raises `MinSize` and the other lowers it again, always after as long: the window between them.
 fn day_and_night(actions: &[ScheduledUpdateGroupAction], draft: &mut Draft) -> Option<()> {
     let [one, other] = actions else { return None };
     let size = |action: &ScheduledUpdateGroupAction| u64::try_from(action.min_size()?).ok();
@@ -217,9 +219,8 @@ fn day_and_night(actions: &[ScheduledUpdateGroupAction], draft: &mut Draft) -> O
     if low == high || timezone != zone(lowers) || !lasts(raises) || !lasts(lowers) {
         return None;
     }
-    let [raised, lowered] = [raises, lowers].map(|action| action.scheduled_action_name().unwrap_or_default());
-    let remark =
-        format!("From the scheduled action {raised}, until {lowered}: MinSize {high}, and {low} at other times.");
+    let [start, end] = [raises, lowers].map(|action| action.scheduled_action_name().unwrap_or_default());
+    let remark = format!("From the scheduled action {start}, until {end}: MinSize {high}, and {low} at other times.");
     draft.min = low;
     draft.schedules.push(DraftSchedule { cron, timezone, minutes, min: high.min(draft.max), remark });
     if raises.desired_capacity().or(lowers.desired_capacity()).is_some() {

@@ -86,7 +86,15 @@ fn query(node: &Node, origin: String, draft: &mut Draft) -> Option<Query> {
     };
     draft.remarks.push(format!("{origin}: {nothing}"));
     let name = node.get("name").and_then(|node| node.text()).unwrap_or_default();
-    Some(Query { name, promql: query.trim().into(), threshold, whole: whole(node, &origin, draft), origin })
+    // A comment at its end would swallow what is put around it.
+    let end = if query.contains('#') { "\n" } else { "" };
+    Some(Query {
+        name,
+        promql: format!("{}{end}", query.trim()),
+        threshold,
+        whole: whole(node, &origin, draft),
+        origin,
+    })
 }
 
 /// Whether the threshold of a trigger is for the whole and not for each pod.

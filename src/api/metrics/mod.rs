@@ -33,15 +33,23 @@ const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The daemon's own metrics, for Prometheus to scrape.
 #[utoipa::path(get, path = "/metrics", tag = "own", responses((status = OK, body = String)))]
 pub(super) async fn expose(State(view): State<View>) -> Response {
+    let scrape = Scrape(view.snapshot(), view.clock.now());
+    // The page of ten thousand policies takes most of a second, for which no cycle is to wait.
+    match tokio::task::spawn_blocking(|| written(scrape)).await {
+        Ok(Ok(page)) => ([(CONTENT_TYPE, TEXT)], page).into_response(),
+        _ => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be written").into_response(),
+    }
+}
+
+fn written(scrape: Scrape) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("setpoint");
-    registry.register_collector(Box::new(Scrape(view.snapshot(), view.clock.now())));
+    registry.register_collector(Box::new(scrape));
     let mut own = Registry::default();
     own.register_collector(Box::new(Process));
     let mut page = String::new();
-    match encode_registry(&mut page, &registry).and_then(|()| encode_registry(&mut page, &own)) {
-        Ok(()) => ([(CONTENT_TYPE, TEXT)], page).into_response(),
-        Err(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be written").into_response(),
-    }
+    encode_registry(&mut page, &registry)?;
+    encode_registry(&mut page, &own)?;
+    Ok(page)
 }
 
 #[derive(Debug)]

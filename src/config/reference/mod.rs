@@ -123,7 +123,7 @@ const fn words<T, const N: usize>(list: &[(&'static str, T); N]) -> [&'static st
 
 const NAME: Value = text("name: at most 64 letters, digits, `-` and `_`", "^[A-Za-z0-9_-]{1,64}$");
 const FILE: Value = text("path of a file", "");
-const REGION: Value = text("AWS region", "^[a-z0-9-]*-[a-z0-9-]*$");
+const REGION: Value = text("AWS region", "^[a-z]+(-[a-z]+)+-[0-9]+$");
 const URL: Value = text("http or https URL without user info", "^[Hh][Tt][Tt][Pp][Ss]?:[^#]+$");
 const BASE_URL: Value = text("http or https URL without user info and query", "^[Hh][Tt][Tt][Pp][Ss]?:[^?#]+$");
 
