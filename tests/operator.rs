@@ -358,9 +358,11 @@ async fn the_commands_stand_in_the_order_in_which_one_meets_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_takes_the_order_that_it_prints() {
+async fn the_demo_takes_the_order_that_it_prints_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
     let mut demo = tokio::process::Command::new(env!("CARGO_BIN_EXE_setpoint"))
         .args(["demo", "--once", "--port", "0"])
+        .env("TMPDIR", folder.path())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -374,4 +376,9 @@ async fn the_demo_takes_the_order_that_it_prints() {
     };
     let output = setpoint(&command.split(' ').collect::<Vec<_>>()).await;
     assert!(String::from_utf8_lossy(&output.stdout).starts_with("tickets is paused until "), "{output:?}");
+    let process = demo.id().expect("it runs").to_string();
+    tokio::process::Command::new("kill").arg(process).status().await.expect("SIGTERM");
+    let ended = tokio::time::timeout(Duration::from_mins(1), demo.wait()).await.expect("an end");
+    assert!(ended.is_ok_and(|status| status.success()));
+    assert_eq!(folder.path().read_dir().expect("a folder").count(), 0);
 }

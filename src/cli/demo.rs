@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::table::say;
@@ -64,15 +65,16 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let socket = socket(folder.path());
     say(&format!("  setpoint pause tickets --for 10m --reason 'a try' --socket {}\n", socket.display()));
     let mut show = Show::new();
+    let mut ended = ended()?;
     tokio::select! {
         () = watch_the_sale(&world, &board, clock, &mut show) => {
             summarize(&world.with(|world| world.score()));
             if !options.once && show.live {
                 say("The status page stays up; Ctrl-C ends it.");
-                tokio::signal::ctrl_c().await?;
+                ended.recv().await;
             }
         }
-        interrupt = tokio::signal::ctrl_c() => interrupt?,
+        _ = ended.recv() => {}
     }
     // Either may have ended already; both are awaited below.
     let _ = commands.send(Command::Stop).await;
@@ -80,6 +82,21 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     daemon.await?;
     server.await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Told once it is to end, by Ctrl-C or by whoever supervises it.
+fn ended() -> std::io::Result<mpsc::Receiver<()>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (end, ended) = mpsc::channel(1);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        // It may have ended by itself meanwhile.
+        let _ = end.send(()).await;
+    });
+    Ok(ended)
 }
 
 /// The example's configuration, pointed at the embedded world in the way in which any daemon is: by the environment. The
