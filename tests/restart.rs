@@ -194,7 +194,7 @@ async fn what_a_group_came_to_survives_and_the_absence_is_no_part_of_it() {
     trial.stop().await;
     let trial = Trial::start(&world, Some(folder.path()), CONFIGURATION).await;
     let now = trial.until("an account", counted).await.ledger.today().expect("an account");
-    let kept = trial.history.stretches("web".into()).await.expect("a journal");
+    let kept = trial.history.stretches(setpoint::account::name("web", None)).await.expect("a journal");
     let before = kept.iter().find(|stretch| stretch.to < now.from).expect("what was before");
     assert!(before.sums.known >= 1.0 && before.sums.instances >= 4.0 * before.sums.known, "{before:?}");
     trial.stop().await;

@@ -9,8 +9,16 @@ mod ledger;
 pub use bill::{Baseline, Bill, Named};
 pub use ledger::{Ledger, Look};
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+/// The name of the account of a group: whichever policy keeps it, and none other's.
+pub fn name(asg: &str, region: Option<&str>) -> Arc<str> {
+    // No group and no region has a colon in its name.
+    format!("{}:{asg}", region.unwrap_or_default()).into()
+}
 
 /// What a group came to from one moment to another.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

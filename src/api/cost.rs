@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::View;
 use super::policies::Named;
 use super::problem::Problem;
-use crate::account::{Bill, Stretch};
+use crate::account::{self, Bill, Stretch};
 use crate::journal::ReadError;
 use crate::status::PolicyStatus;
 
@@ -61,7 +61,7 @@ pub(super) async fn of_policy(
         let detail = "expected from as a time in the past such as 2026-01-31T08:00:00Z";
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
     };
-    let stretches = match view.history.stretches(policy.name.clone()).await {
+    let stretches = match view.history.stretches(account::name(&policy.asg, policy.region.as_deref())).await {
         Ok(kept) => with_today(kept, &policy),
         Err(ReadError::Off) => policy.ledger.all().into_iter().collect(),
         Err(error) => return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),

@@ -10,6 +10,7 @@ use tracing::{Instrument, Span};
 
 use super::absence::Missed;
 use super::lane::Gathering;
+use crate::account;
 use crate::control::{self, ControllerState, Decision, Evaluation, Outcome, Reason, Rejection, ScaleEvent};
 use crate::journal::{self, Entry, Event, Made, Memory, Record, Remembered};
 use crate::metric::Answer;
@@ -92,10 +93,10 @@ impl Seat {
         if same {
             status.series = series;
         }
-        if self.policy.asg == policy.asg {
+        if account_of(&self.policy) == account_of(&policy) {
             status.ledger = ledger;
         } else {
-            news.extend(ledger.today().map(|today| Record::Stretch(self.policy.name.clone(), today)));
+            news.extend(ledger.today().map(|today| Record::Stretch(account_of(&self.policy), today)));
         }
         Self { news, untold, returns, ..Self::with(Arc::new(policy), state, status) }
     }
@@ -162,7 +163,7 @@ impl Seat {
         }
         self.saved = Some(now);
         let (name, remembered) = (&self.policy.name, Remembered::new(&self.policy, &self.state, now));
-        let today = self.status.ledger.today().map(|today| Record::Stretch(name.clone(), today));
+        let today = self.status.ledger.today().map(|today| Record::Stretch(account_of(&self.policy), today));
         [Record::State(name.clone(), Box::new(remembered))].into_iter().chain(today).collect()
     }
 
@@ -194,7 +195,7 @@ impl Seat {
         Span::current().record("because", self.status.because.as_deref());
         self.status.series.add(&self.status);
         let ended = self.status.account(now);
-        self.news.extend(ended.map(|ended| Record::Stretch(self.policy.name.clone(), ended)));
+        self.news.extend(ended.map(|ended| Record::Stretch(account_of(&self.policy), ended)));
         self.faults = 0;
         let (name, shown) = (self.policy.name.clone(), self.status());
         board.publish(|snapshot| drop(snapshot.policies.insert(name, shown)));
@@ -314,6 +315,10 @@ impl Seat {
         let told = metrics.chain(signals).filter_map(|(name, detail)| Some(format!("{name}: {}", detail.as_ref()?)));
         told.chain(self.status.group_detail.clone()).collect::<Vec<_>>().join("; ")
     }
+}
+
+fn account_of(policy: &Policy) -> Arc<str> {
+    account::name(&policy.asg, policy.region.as_deref())
 }
 
 /// The override of `policy` at `now`, as the core takes it.

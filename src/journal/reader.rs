@@ -88,12 +88,12 @@ impl Reader {
         self.read(move |database| page(database, &query)).await
     }
 
-    /// What the group of `policy` came to, oldest first, as far back as it is kept.
+    /// What the group with this [`account`](crate::account::name) came to, oldest first, as far back as it is kept.
     ///
     /// # Errors
     /// There is no journal, or it can't be read at the moment.
-    pub async fn stretches(&self, policy: Arc<str>) -> Result<Vec<Stretch>, ReadError> {
-        self.read(move |database| store::stretches(database, &policy)).await
+    pub async fn stretches(&self, account: Arc<str>) -> Result<Vec<Stretch>, ReadError> {
+        self.read(move |database| store::stretches(database, &account)).await
     }
 
     async fn read<T: Send + 'static>(

@@ -26,7 +26,8 @@ pub enum Record {
     Entry(Entry),
     /// What the controller of a policy remembers; replaces what it remembered before.
     State(Arc<str>, Box<Remembered>),
-    /// What the group of a policy came to over a stretch of time; replaces what was written of the one with this beginning.
+    /// What the group with this [`account`](crate::account::name) came to over a stretch of time; replaces what was written
+    /// of the one with this beginning.
     Stretch(Arc<str>, Stretch),
     /// Every order that stands; replaces those that stood before.
     Orders(Standing),

@@ -76,7 +76,7 @@ pub(super) fn write<'a>(database: &Database, records: impl IntoIterator<Item = &
             Record::Action(action) => insert_action(&writing, action)?,
             Record::Entry(entry) => grown += insert_entry(&writing, entry)?,
             Record::State(policy, state) => put(&mut writing.open_table(STATES)?, policy, state)?,
-            Record::Stretch(policy, stretch) => insert_stretch(&writing, policy, stretch)?,
+            Record::Stretch(account, stretch) => insert_stretch(&writing, account, stretch)?,
             Record::Orders(standing) => put(&mut writing.open_table(ORDERS)?, STANDING, standing)?,
         }
     }
@@ -99,19 +99,19 @@ fn insert_action(writing: &WriteTransaction, action: &Action) -> Result<(), Stor
     Ok(())
 }
 
-fn insert_stretch(writing: &WriteTransaction, policy: &str, stretch: &Stretch) -> Result<(), StoreError> {
+fn insert_stretch(writing: &WriteTransaction, account: &str, stretch: &Stretch) -> Result<(), StoreError> {
     let mut stretches = writing.open_table(STRETCHES)?;
-    stretches.insert((policy, stretch.from.as_microsecond()), &*text(stretch)?)?;
+    stretches.insert((account, stretch.from.as_microsecond()), &*text(stretch)?)?;
     let old = stretch.to.saturating_sub(STRETCHES_FOR).unwrap_or(Timestamp::MIN).as_microsecond();
-    stretches.retain_in((policy, Moment::MIN)..(policy, old), |_, _| false)?;
+    stretches.retain_in((account, Moment::MIN)..(account, old), |_, _| false)?;
     Ok(())
 }
 
-/// What the group of `policy` came to, oldest first. What this version can't read is left out, as time that is unknown.
-pub(super) fn stretches(database: &impl ReadableDatabase, policy: &str) -> Result<Vec<Stretch>, StoreError> {
+/// What the group with this account came to, oldest first. What this version can't read is left out, as time that is unknown.
+pub(super) fn stretches(database: &impl ReadableDatabase, account: &str) -> Result<Vec<Stretch>, StoreError> {
     let table = database.begin_read()?.open_table(STRETCHES)?;
     let mut stretches = Vec::new();
-    for row in table.range((policy, Moment::MIN)..=(policy, Moment::MAX))? {
+    for row in table.range((account, Moment::MIN)..=(account, Moment::MAX))? {
         stretches.extend(read::<Stretch>(row?.1.value()).ok());
     }
     Ok(stretches)
