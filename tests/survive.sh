@@ -34,7 +34,8 @@ passed=$(awk '/^test result: ok/ { sum += $4 } END { print sum }' "$log")
 row "incidents of others, a day without Prometheus, eight hours without AWS, faults of the disk" "$passed" "" ""
 
 suite SETPOINT_KILLS=$kills cargo test --release --locked --test crash -- --nocapture
-row "kill -9" "$(number "$(awk '/ kills: / { print $1 }' "$log")")" "$(awk -F'[ ,]+' '/ looks, / { print $3, "calls,", $5, "orders" }' "$log")" ""
+read -r calls orders < <(awk -F'[ ,]+' '/ looks, / { print $3, $5 }' "$log")
+row "kill -9" "$(number "$(awk '/ kills: / { print $1 }' "$log")")" "$(number "$calls") calls, $(number "$orders") orders" ""
 
 suite SETPOINT_LIFETIMES_YEARS=$years SETPOINT_LIFETIMES_SEED="$((seed * 1000 + 1))" \
     cargo test --release --locked --no-default-features --test lifetimes -- --nocapture
