@@ -206,3 +206,16 @@ fn what_kubernetes_would_refuse_is_remarked_upon() {
     let error = import::hpa(&nameless, "web-prod").expect_err("no name").to_string();
     assert!(error.contains("metadata.name is missing"), "{error}");
 }
+
+#[test]
+fn a_comment_at_the_end_of_a_query_swallows_nothing() {
+    let manifest = COMPOSED.replace("query: sum(ready_jobs)", "query: 'sum(ready_jobs) # those that wait'");
+    assert_ne!(manifest, COMPOSED);
+    let text = imported(&manifest);
+    let config = config::parse("t.toml", &text, []).unwrap_or_else(|findings| panic!("{findings}\n{text}"));
+    let setpoint::policy::Source::Prometheus { query, .. } = &config.policies[0].metrics[0].source else {
+        panic!("{text}")
+    };
+    let parsed = promql_parser::parser::parse(query).unwrap_or_else(|why| panic!("{why}: {query}"));
+    assert!(parsed.to_string().contains("failed_jobs"), "{parsed}");
+}
