@@ -5,8 +5,8 @@ mod fixture;
 use std::time::Duration;
 
 use fixture::{Fleet, group, metric, policy, value};
-use setpoint::control::{Guard, Outcome, Reason};
-use setpoint::observation::{Failure, GroupStatus, LaunchFailure, Measurement, Rivals, Suspended};
+use setpoint::control::{ControllerState, Decision, Guard, Outcome, Reason, ScaleEvent, evaluate};
+use setpoint::observation::{Failure, GroupStatus, LaunchFailure, Measurement, Observation, Rivals, Suspended};
 use setpoint::policy::{Capacity, Controller, Gains, MaxDrop, MetricKind, Mode, PerDirection, Policy, Risk, StepLimit};
 
 #[test]
@@ -208,6 +208,56 @@ fn a_metric_above_its_target_bars_scale_in() {
 }
 
 #[test]
+fn a_total_above_its_target_bars_scale_in_by_name() {
+    let mut rules = policy();
+    rules.metrics = vec![metric("requests", MetricKind::Total, 140.0)];
+    let mut fleet = Fleet::new(rules);
+    fleet.group = group(8);
+    let mut fleet = fleet.warmed_up_with(&[value(140.0)]);
+    // Five of eight are left to serve what takes six.
+    fleet.group.in_service = Capacity::new(5);
+    fleet.group.warm = Capacity::new(5);
+    fleet.group.healthy = Capacity::new(5);
+    assert_eq!(fleet.at(600).sees(value(6.0 * 140.0)), 8);
+    let above = |reason: &Reason| matches!(reason, Reason::Vetoed { guard: Guard::MetricAboveTarget { .. } });
+    assert!(fleet.reasons().iter().any(above), "{:?}", fleet.reasons());
+    assert_eq!(fleet.at(615).sees(value(4.0 * 140.0)), 8);
+    assert!(!fleet.reasons().iter().any(above), "{:?}", fleet.reasons());
+}
+
+#[test]
+fn one_of_two_metrics_gone_begins_the_window_of_a_scale_in_anew() {
+    let mut rules = policy();
+    rules.metrics.push(metric("queue", MetricKind::Total, 10.0));
+    let idle = [value(0.1), value(10.0)];
+    let mut fleet = Fleet::new(rules).warmed_up_with(&idle);
+    fleet.at(600).sees_all(&[value(0.1), Measurement::NoData]);
+    for second in (615..900).step_by(15) {
+        assert_eq!(fleet.at(second).sees_all(&idle), 4, "at {second}");
+    }
+    assert_eq!(fleet.at(915).sees_all(&idle), 3);
+}
+
+#[test]
+fn a_utilization_says_nothing_where_nothing_serves() {
+    let mut fleet = Fleet::new(policy());
+    fleet.group.in_service = Capacity::ZERO;
+    fleet.group.warm = Capacity::ZERO;
+    fleet.group.healthy = Capacity::ZERO;
+    assert_eq!(fleet.at(0).sees(value(0.9)), 4);
+    assert!(fleet.says("cpu says nothing while no instance serves"), "{:?}", fleet.reasons());
+}
+
+#[test]
+fn a_latency_beyond_every_number_is_none() {
+    let mut rules = policy();
+    rules.metrics = vec![metric("p99", MetricKind::Latency, 0.5)];
+    let mut fleet = Fleet::new(rules);
+    assert_eq!(fleet.at(0).sees(value(f64::MAX)), 4);
+    assert!(fleet.says("not a finite number"), "{:?}", fleet.reasons());
+}
+
+#[test]
 fn a_collapse_of_demand_is_taken_for_an_outage_upstream() {
     let mut rules = policy();
     rules.max_drop = Some(MaxDrop { ratio: 0.5, per: Duration::from_mins(30) });
@@ -321,6 +371,80 @@ fn tolerance_keeps_a_dead_band_each_way() {
     check(0.80, 58);
     check(0.66, 50);
     check(0.60, 43);
+}
+
+#[test]
+fn noise_beyond_the_dead_band_buys_nothing() {
+    let mut rules = policy();
+    rules.max = Capacity::new(100);
+    rules.tolerance = PerDirection { out: 0.1, inward: 0.08 };
+    let after = |swing: f64| {
+        let mut fleet = Fleet::new(rules.clone());
+        fleet.group = group(50);
+        for second in (0..3600).step_by(15) {
+            fleet.at(second).sees(value(0.7 + if second % 30 == 0 { swing } else { -swing }));
+        }
+        (fleet.at(3600).sees(value(0.79)), fleet)
+    };
+    assert_eq!(after(0.0).0, 57);
+    let (noisy, fleet) = after(0.02);
+    assert_eq!(noisy, 50, "what is left of it without its noise is within the band");
+    assert!(fleet.says("noise"), "{:?}", fleet.reasons());
+}
+
+#[test]
+fn a_latency_means_the_same_beside_a_percentage_and_a_share() {
+    let asked = |target: f64, full: f64| {
+        let mut rules = policy();
+        rules.metrics = vec![metric("cpu", MetricKind::Utilization, target), metric("p99", MetricKind::Latency, 0.5)];
+        let mut fleet = Fleet::new(rules);
+        for second in (0..7200).step_by(15) {
+            let load = [0.4, 0.5, 0.65][usize::try_from(second / 15 % 3).unwrap()];
+            fleet.at(second).sees_all(&[value(load * full), value(0.1 + 0.05 / (1.0 - load))]);
+        }
+        fleet.ceiling().unwrap()
+    };
+    let (share, percent) = (asked(0.7, 1.0), asked(70.0, 100.0));
+    assert!((share - percent).abs() < 1e-9, "{share} and {percent}");
+    assert!((0.6..0.93).contains(&share), "{share}");
+}
+
+#[test]
+fn a_change_that_no_rule_looks_at_any_more_is_forgotten() {
+    let mut rules = policy();
+    rules.cooldown.inward = Duration::from_secs(500);
+    let seen =
+        Observation { measurements: [value(0.7)].into_iter().collect(), group: Some(group(4)), ..Default::default() };
+    let left = |changed: &[i64]| {
+        let change = |second: &i64| {
+            let (from, to) = (Capacity::new(2), Capacity::new(4));
+            ScaleEvent { at: Fleet::moment(*second), from, to }
+        };
+        let state = ControllerState::default().reminded(changed.iter().map(change));
+        evaluate(&rules, state, &seen, Fleet::moment(1000)).1
+    };
+    assert_eq!(left(&[0, 499, 500, 900]), left(&[500, 900]));
+    assert_ne!(left(&[500, 900]), left(&[900]));
+}
+
+#[test]
+fn a_look_into_the_past_is_a_look() {
+    let at = Fleet::moment;
+    let rules = policy();
+    let seen =
+        Observation { measurements: [value(0.1)].into_iter().collect(), group: Some(group(4)), ..Default::default() };
+    let mut state = ControllerState::default();
+    assert!(state.is_out_of_touch(&rules, at(0)), "nobody has looked yet");
+    for second in (0..600).step_by(15) {
+        state = state.having_seen(&rules, &seen, at(second));
+    }
+    assert!(!state.is_out_of_touch(&rules, at(585 + 60)));
+    assert!(state.is_out_of_touch(&rules, at(585 + 61)));
+    let again = state.clone().having_seen(&rules, &Observation { group: Some(group(9)), ..seen.clone() }, at(585));
+    assert_eq!(again, state, "what it has seen itself stays as it is");
+    let (evaluation, _) = evaluate(&rules, state, &seen, at(600));
+    let (from, to) = (Capacity::new(4), Capacity::new(3));
+    assert_eq!(evaluation.decision, Decision::Scale { from, to }, "a whole window stands behind it");
 }
 
 #[test]

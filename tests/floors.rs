@@ -5,7 +5,7 @@ mod fixture;
 use std::time::Duration;
 
 use fixture::{Fleet, policy, value};
-use setpoint::control::Outcome;
+use setpoint::control::{Outcome, StageName};
 use setpoint::observation::{Measurement, Override};
 use setpoint::policy::{Capacity, Fallback, Policy, Schedule};
 
@@ -49,6 +49,33 @@ fn a_schedules_maximum_caps_what_the_metrics_ask_for() {
     assert_eq!(fleet.at(3600).sees(value(0.95)), 5);
     assert!(fleet.because().contains("the schedule's maximum of 5"), "{}", fleet.because());
     assert!(fleet.at(7200).sees(value(0.95)) > 5, "and not after it");
+}
+
+#[test]
+fn a_schedule_that_the_policy_lost_does_not_hold() {
+    let mut fleet = fleet(vec![scheduled("0 9 * * *", 1, Some(8), None)]);
+    assert_eq!(fleet.at(3600).sees(value(0.7)), 8);
+    fleet.changes_to(policy());
+    assert_eq!(fleet.at(3615).sees(value(0.7)), 4);
+}
+
+#[test]
+fn the_bounds_of_a_schedule_speak_before_tolerance_and_the_policys_own_after_the_steps() {
+    let nine = |min, max| vec![scheduled("0 9 * * *", 1, min, max)];
+    let bounded = |schedules, seen| {
+        let mut fleet = fleet(schedules);
+        fleet.policy.step.out = None;
+        fleet.at(3600).sees(value(seen));
+        fleet.bounded_in()
+    };
+    assert_eq!(bounded(nine(Some(8), None), 0.7), [StageName::Floors]);
+    assert_eq!(bounded(nine(None, Some(5)), 0.95), [StageName::Floors]);
+    assert_eq!(bounded(nine(Some(4), Some(6)), 0.7), []);
+    let mut fleet = fleet(Vec::new());
+    fleet.policy.step.out = None;
+    fleet.policy.max = Capacity::new(5);
+    fleet.at(0).sees(value(0.95));
+    assert_eq!(fleet.bounded_in(), [StageName::Bounds]);
 }
 
 #[test]

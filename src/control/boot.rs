@@ -116,6 +116,7 @@ impl BootTimes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observation::{LaunchFailure, Suspended};
 
     /// Sees (second, desired, in service), and returns the typical boot time in seconds.
     fn check(seen: &[(i64, u32, u32)], expected: Option<u64>) {
@@ -161,6 +162,27 @@ mod tests {
         }
         seen.extend([(10_000, 9, 7), (90_000, 9, 9)]);
         check(&seen, Some(60));
+    }
+
+    #[test]
+    fn what_waits_for_a_launch_that_can_not_be_says_nothing() {
+        let check = |hindered: GroupStatus| {
+            let mut boots = BootTimes::default();
+            let mut see = |second, desired, in_service, of: GroupStatus| {
+                let [desired, in_service] = [desired, in_service].map(Capacity::new);
+                boots.see(&GroupStatus { desired, in_service, ..of }, Timestamp::from_second(second).unwrap())
+            };
+            see(0, 4, 4, GroupStatus::default());
+            see(15, 6, 4, GroupStatus::default());
+            see(30, 6, 4, hindered);
+            see(900, 6, 4, GroupStatus::default());
+            see(960, 6, 6, GroupStatus::default());
+            assert_eq!(boots.typical(), None, "{hindered:?}");
+        };
+        let failure = LaunchFailure { at: Timestamp::UNIX_EPOCH, insufficient_capacity: true };
+        check(GroupStatus { launch_failure: Some(failure), ..GroupStatus::default() });
+        let suspended = Suspended { launch: true, ..Suspended::default() };
+        check(GroupStatus { suspended, ..GroupStatus::default() });
     }
 
     #[test]

@@ -338,6 +338,9 @@ mod tests {
         let told = [event(1, 2, 4), event(30, 2, 4), event(61, 4, 2), event(361, 4, 2), event(120, 2, 4)];
         let all = [event(0, 2, 4), event(30, 2, 4), event(60, 4, 2), event(120, 2, 4), event(361, 4, 2)];
         assert_eq!(known.reminded(told).events, all);
+        // Its opposite shortly after is not the same.
+        let known = ControllerState { events: [event(0, 2, 4)].into(), ..ControllerState::default() };
+        assert_eq!(known.reminded([event(10, 4, 2)]).events, [event(0, 2, 4), event(10, 4, 2)]);
     }
 
     #[test]

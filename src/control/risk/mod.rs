@@ -374,6 +374,14 @@ mod tests {
     }
 
     #[test]
+    fn samples_are_whole_intervals_apart_and_no_closer_than_the_least() {
+        for (interval, expected) in [(5, 15), (10, 20), (15, 15), (20, 20), (60, 60)] {
+            let terms = Terms { interval: Duration::from_secs(interval), ..TERMS };
+            assert_eq!(terms.spacing(), Duration::from_secs(expected), "every {interval} s");
+        }
+    }
+
+    #[test]
     fn a_crowd_that_comes_every_day_is_awaited() {
         let chosen = |hours: i64| taught((0..hours * 3600).step_by(15), crowds).chosen / HOLDS.len();
         assert!(chosen(24) < SEASONAL);

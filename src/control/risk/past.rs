@@ -177,6 +177,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_down_is_read_again() {
+        let past = past(600, |second| 10.0 + 0.01 * f64::from(second));
+        let written = Vec::from(past.clone());
+        assert_eq!(written.get(..2), Some(&[(0, 10.0), (15_000, 10.15)][..]));
+        assert_eq!(Past::from(written), past);
+    }
+
+    #[test]
     fn levels_are_means_however_many_samples_they_have() {
         assert_eq!(mean([1.0, 2.0, 6.0].into_iter()), Some(3.0));
         assert_eq!(mean(std::iter::empty()), None);
