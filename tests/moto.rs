@@ -115,7 +115,9 @@ async fn an_unknown_group_is_an_error_of_its_own() {
     let target = target(&moto).await;
     let described = target.describe(&["web".into(), "gone".into()], Timestamp::now()).await;
     assert!(described["web"].is_ok());
-    assert_eq!(described["gone"].as_ref().unwrap_err().kind(), ErrorKind::NotFound);
+    let missing = described["gone"].as_ref().unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    assert_eq!(missing.to_string(), "DescribeAutoScalingGroups: no such group (gone in us-east-1)");
     // AWS would answer with a ValidationError; moto fails with a page for people.
     let error = target.set_desired_capacity("gone", Capacity::new(2)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoCode);

@@ -79,8 +79,10 @@ async fn read_body(mut response: Response) -> Result<Vec<u8>, Answer> {
     Ok(body)
 }
 
-/// The innermost cause says what happened and, unlike the error itself, never holds the URL.
+/// The innermost cause says what happened and, unlike the error itself, never holds the URL, of which only the host and
+/// the port are told: the rest may hold a password.
 fn unreachable(error: &reqwest::Error) -> Answer {
     let cause = error.source().map_or_else(|| "the request failed".to_owned(), |source| root_cause(source).to_string());
-    Answer::failed(Failure::Unreachable, format!("no answer: {cause}"))
+    let at = error.url().and_then(|url| Some(format!(" from {}:{}", url.host_str()?, url.port_or_known_default()?)));
+    Answer::failed(Failure::Unreachable, format!("no answer{}: {cause}", at.unwrap_or_default()))
 }

@@ -125,7 +125,7 @@ impl AutoScaling {
                 }
                 return Err(error.clone());
             }
-            None => return Err(TargetError::new(DESCRIBE, ErrorKind::NotFound, name)),
+            None => return Err(self.missing(name)),
         };
         let due = self.memory().see(name, &described.group, now);
         let looks = due.into_iter().filter(|_| survey.may_look()).map(|look| {
@@ -157,7 +157,7 @@ impl AutoScaling {
     /// The desired capacity as it is now. There is no compare-and-set, so ask just before a change.
     pub async fn desired_capacity(&self, name: &Arc<str>) -> Result<Capacity, TargetError> {
         let described = self.list(std::slice::from_ref(name)).await.remove(name);
-        let described = described.unwrap_or_else(|| Err(TargetError::new(DESCRIBE, ErrorKind::NotFound, name)));
+        let described = described.unwrap_or_else(|| Err(self.missing(name)));
         described.map(|described| described.group.desired)
     }
 
@@ -178,10 +178,16 @@ impl AutoScaling {
         let mut found = HashMap::with_capacity(names.len());
         let failure = self.list_pages(names, &mut found).await.err();
         for name in names {
-            let missing = || failure.clone().unwrap_or_else(|| TargetError::new(DESCRIBE, ErrorKind::NotFound, name));
-            found.entry(Arc::clone(name)).or_insert_with(|| Err(missing()));
+            let why = || failure.clone().unwrap_or_else(|| self.missing(name));
+            found.entry(Arc::clone(name)).or_insert_with(|| Err(why()));
         }
         found
+    }
+
+    /// That there is no group `name`, and where: it may well be in another region.
+    pub(super) fn missing(&self, name: &str) -> TargetError {
+        let region = self.client.config().region().map_or("an unknown region", |region| region.as_ref());
+        TargetError::new(DESCRIBE, ErrorKind::NotFound, &format!("{name} in {region}"))
     }
 
     async fn list_pages(

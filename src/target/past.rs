@@ -12,8 +12,7 @@ use jiff::Timestamp;
 
 use super::TargetError;
 use super::activities::{LAUNCHING, timestamp};
-use super::asg::{ACTIVITIES, AutoScaling, DESCRIBE, MAX_PAGES, PAGE};
-use super::error::ErrorKind;
+use super::asg::{ACTIVITIES, AutoScaling, MAX_PAGES, PAGE};
 use crate::observation::{Lifecycle, elapsed};
 
 /// How long Auto Scaling keeps activities.
@@ -65,7 +64,7 @@ impl AutoScaling {
     /// A call that fails, a group that is not there, or activities that contradict the instances that there are.
     pub async fn past(&self, name: &Arc<str>, since: Timestamp, now: Timestamp) -> Result<Past, TargetError> {
         let described = self.list(std::slice::from_ref(name)).await.remove(name);
-        let described = described.unwrap_or_else(|| Err(TargetError::new(DESCRIBE, ErrorKind::NotFound, name)))?;
+        let described = described.unwrap_or_else(|| Err(self.missing(name)))?;
         let serving = described.group.instances.iter().filter(|one| one.lifecycle == Lifecycle::InService).count();
         let since = since.max(now.saturating_sub(KEPT).unwrap_or(since));
         let activities = self.activities(name, since).await?;
