@@ -366,6 +366,7 @@ fn tolerance_keeps_a_dead_band_each_way() {
         fleet.group = group(50);
         fleet = fleet.warmed_up_with(&[value(seen)]);
         assert_eq!(fleet.at(600).sees(value(seen)), expected, "{seen}");
+        assert_eq!(fleet.says("tolerance"), expected == 50, "{:?}", fleet.reasons());
     };
     check(0.75, 50);
     check(0.80, 58);
@@ -402,11 +403,13 @@ fn a_latency_means_the_same_beside_a_percentage_and_a_share() {
             let load = [0.4, 0.5, 0.65][usize::try_from(second / 15 % 3).unwrap()];
             fleet.at(second).sees_all(&[value(load * full), value(0.1 + 0.05 / (1.0 - load))]);
         }
-        fleet.ceiling().unwrap()
+        (fleet.ceiling().unwrap(), fleet.recommended())
     };
-    let (share, percent) = (asked(0.7, 1.0), asked(70.0, 100.0));
+    let ((share, of_share), (percent, of_percent)) = (asked(0.7, 1.0), asked(70.0, 100.0));
     assert!((share - percent).abs() < 1e-9, "{share} and {percent}");
     assert!((0.6..0.93).contains(&share), "{share}");
+    assert_eq!(of_share, of_percent);
+    assert!((2..=4).contains(&of_share), "{of_share} for four at 65 %");
 }
 
 #[test]
