@@ -95,7 +95,8 @@ pub struct ControllerState {
     pub(super) live_since: Option<Timestamp>,
     /// When the group was last seen.
     pub(super) seen_at: Option<Timestamp>,
-    pub(super) metrics: ArrayVec<MetricState, MAX_METRICS>,
+    /// In the policy's order. On the heap, once, so that the state is moved at little cost.
+    pub(super) metrics: Vec<MetricState>,
     /// Highest recommendation of the scale-in window.
     pub(super) highest: Highest<Capacity>,
     /// Lowest recommendation of the scale-out window.

@@ -55,6 +55,11 @@ impl Errors {
         self.total *= f64::from(share);
     }
 
+    /// How many errors were too large to be told apart, so that no margin is known to cover them.
+    pub(super) fn uncovered(&self) -> f64 {
+        self.classes.last().map_or(0.0, |count| f64::from(*count))
+    }
+
     /// The relative error that no more than `tail` of the errors of `self` and `other` exceed; zero where there are none.
     pub(super) fn exceeded_by(&self, other: Option<&Self>, tail: f64) -> f64 {
         let total = self.total + other.map_or(0.0, |other| other.total);
@@ -104,6 +109,8 @@ mod tests {
         errors.count(0.1, 1e300);
         check(&errors, 0.02, 0.0);
         assert!((errors.exceeded_by(None, 0.0) - 9.0).abs() < 1e-9);
+        assert!((errors.uncovered() - 1.0).abs() < 1e-9);
+        assert!(ladder().uncovered().abs() < 1e-9 && Errors::default().uncovered().abs() < 1e-9);
     }
 
     #[test]

@@ -249,7 +249,7 @@ impl RiskMemory {
             candidate.fade(faded);
         }
         let launch = terms.boot_time.as_secs_f64() / terms.spacing().as_secs_f64();
-        let cost = |candidate: &Candidate| candidate.populations.iter().map(|p| p.cost(launch)).sum::<f64>();
+        let cost = |candidate: &Candidate| candidate.cost(launch, self.aim);
         let seasoned = terms.spacing().saturating_mul(self.seasonal) >= PROBATION;
         let eligible = if seasoned { CANDIDATES } else { SEASONAL * HOLDS.len() };
         let cheapest =
@@ -291,6 +291,15 @@ impl Candidate {
         for (population, (strict, loose)) in self.populations.iter_mut().zip(found) {
             (population.strict, population.loose) = (strict, loose);
         }
+    }
+
+    /// What it costs at the risk of all others. Where even the largest margin leaves more than `aim` of the time
+    /// uncovered, it is not at that risk, and counts as dearer by as much as it misses more often.
+    fn cost(&self, launch: f64, aim: f64) -> f64 {
+        let [normal, low] = &self.populations;
+        let errors = (normal.errors.total() + low.errors.total()).max(1.0);
+        let missed = (normal.errors.uncovered() + low.errors.uncovered()) / errors;
+        (normal.cost(launch) + low.cost(launch)) * (missed / aim).max(1.0)
     }
 
     fn fade(&mut self, share: f64) {
@@ -386,6 +395,14 @@ mod tests {
         let chosen = |hours: i64| taught((0..hours * 3600).step_by(15), crowds).chosen / HOLDS.len();
         assert!(chosen(24) < SEASONAL);
         assert!(chosen(3 * 24) >= SEASONAL);
+    }
+
+    #[test]
+    fn a_crowd_that_comes_out_of_nothing_every_day_is_awaited() {
+        // Every hour, for ten minutes: no margin on nothing is enough, and nothing is held for so long.
+        let batch = |second: i64| if second % 3_600 / 600 == 3 { 80.0 } else { 0.0 };
+        let memory = taught((0..3 * 86_400).step_by(15), batch);
+        assert!(memory.chosen / HOLDS.len() >= SEASONAL, "{}", memory.chosen);
     }
 
     #[test]

@@ -23,6 +23,8 @@ const STEEPEST: f64 = 1.6;
 const LEVEL: Duration = Duration::from_mins(10);
 /// A day is like the one before only within this ratio.
 const ALIKE: f64 = 3.0;
+/// A level below an instance counts as one: before a crowd that comes out of nothing, all days are alike.
+const SMALL: f64 = 1.0;
 
 /// Demand of the last day and a little more, in instances' worth of work at the ceiling.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -74,7 +76,7 @@ impl Past {
         self.0.front().filter(|(at, _)| elapsed(*at, yesterday) + interval >= LEVEL)?;
         let level = mean(self.between(now.saturating_sub(LEVEL).ok()?, now))?;
         let level_then = mean(self.between(yesterday.saturating_sub(LEVEL).ok()?, yesterday))?;
-        let ratio = (level / level_then.max(f64::MIN_POSITIVE)).clamp(ALIKE.recip(), ALIKE);
+        let ratio = (level.max(SMALL) / level_then.max(SMALL)).clamp(ALIKE.recip(), ALIKE);
         let then = yesterday.saturating_add(lead).ok()?;
         let around = self.between(then.saturating_sub(interval * 2).ok()?, then.saturating_add(interval * 2).ok()?);
         around.map(f64::from).reduce(f64::max).map(|highest| highest * ratio)
@@ -161,6 +163,14 @@ mod tests {
         };
         check(now, 80.0);
         check(now - 300, 20.0);
+    }
+
+    #[test]
+    fn what_came_out_of_nothing_is_foretold_as_it_was() {
+        let batch = |second: i32| if second % 86_400 >= 43_200 { 80.0 } else { 0.0 };
+        let now = 86_400 + 43_200 - 195;
+        let foretold = past(now, batch).seasonal(at(now), LEAD, INTERVAL).unwrap();
+        assert!((foretold - 80.0).abs() < 1e-9, "{foretold}");
     }
 
     #[test]
