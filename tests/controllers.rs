@@ -129,6 +129,19 @@ fn a_step_policy_adds_and_removes_by_bands() {
 }
 
 #[test]
+fn a_band_is_that_of_the_instances_that_report() {
+    let below = vec![Band { from: 0.85, change: Adjustment::Percent(20.0) }];
+    let steps = Policy {
+        controller: Controller::Step(Bands { above: vec![], below }),
+        tolerance: PerDirection::default(),
+        ..open(MetricKind::Total, 100.0)
+    };
+    assert_eq!(decided(&steps, 20, 0, instances(100.0, 16)), 20, "each of them at its target");
+    assert_eq!(decided(&steps, 20, 0, instances(110.0, 15)), 20);
+    assert_eq!(decided(&steps, 20, 0, instances(80.0, 16)), 16);
+}
+
+#[test]
 fn a_metric_may_have_a_controller_of_its_own() {
     let mut both = open(MetricKind::Utilization, 0.5);
     let doubled = Bands { above: vec![Band { from: 1.0, change: Adjustment::Percent(100.0) }], below: vec![] };

@@ -88,6 +88,26 @@ fn scale_out_is_limited_to_the_step_of_its_period() {
 }
 
 #[test]
+fn what_was_added_and_has_not_lasted_is_no_reason_to_remove_more() {
+    let mut rules = policy();
+    rules.step.inward = Some(StepLimit { percent: Some(20.0), count: None, per: Duration::from_mins(5) });
+    rules.cooldown.inward = Duration::from_mins(1);
+    rules.stabilization.inward = Duration::from_mins(1);
+    rules.max = Capacity::new(100);
+    let mut fleet = Fleet::new(rules);
+    fleet.group = group(20);
+    for second in (0..600).step_by(15) {
+        fleet.at(second).sees(value(0.7));
+    }
+    assert_eq!(fleet.at(600).sees(value(0.94)), 27);
+    fleet.applied(Outcome::Unknown);
+    // AWS has not got it, or somebody else has taken it back.
+    fleet.group = group(20);
+    let least = (615..720).step_by(15).map(|second| fleet.at(second).sees(value(0.1))).min();
+    assert_eq!(least, Some(16));
+}
+
+#[test]
 fn only_what_was_or_may_have_been_applied_starts_a_cooldown() {
     let check = |outcome, rests: bool| {
         let mut fleet = Fleet::new(policy());
@@ -167,6 +187,7 @@ fn every_guard_bars_scale_in_by_its_name() {
     assert_eq!(free, 3, "without a guard it would scale in");
     check(|f| f.group.pending = Capacity::new(1), |g| matches!(g, Guard::CapacityPending { .. }));
     check(|f| f.group.warm = Capacity::new(3), |g| matches!(g, Guard::CapacityPending { .. }));
+    check(|f| f.group.in_service = Capacity::new(6), |g| matches!(g, Guard::CapacityPending { .. }));
     check(|f| f.group.healthy = Capacity::new(3), |g| matches!(g, Guard::Unhealthy { .. }));
     check(
         |f| f.group.suspended = Suspended { terminate: true, launch: false },
@@ -351,7 +372,7 @@ fn percent_metrics_know_their_full_scale() {
 #[test]
 fn an_unknown_group_is_left_alone() {
     let mut fleet = Fleet::new(policy());
-    assert_eq!(fleet.at(0).sees_no_group(), None);
+    assert_eq!(fleet.at(0).sees_no_group(value(0.9)), None);
     assert!(fleet.says("could not be described"));
 }
 
@@ -503,6 +524,24 @@ fn those_that_warm_up_count_for_most_of_what_is_needed_and_half_of_what_may_go()
     assert_eq!(fleet.recommended(), 8, "fifteen at 0.35");
     fleet.group.warm = Capacity::ZERO;
     assert_eq!(fleet.at(60).sees(value(0.94)), 27, "where all of them warm up, nobody is there to compare them with");
+}
+
+#[test]
+fn those_that_report_carry_what_they_say_whoever_warms_up() {
+    let check = |rules: Policy, (warm, in_service), (mean, reporting), expected: u32| {
+        let mut fleet = Fleet::new(rules);
+        fleet.group = GroupStatus { warm: Capacity::new(warm), ..group(in_service) };
+        for second in (0..300).step_by(15) {
+            fleet.at(second).sees(Measurement::Instances { mean, reporting, age: None });
+            assert!(fleet.recommended() >= expected, "{} and not {expected} at {second}", fleet.recommended());
+        }
+    };
+    let mut rules = policy();
+    rules.max = Capacity::new(1000);
+    check(rules.clone(), (10, 40), (6.0 * 0.7, 10), 60);
+    check(rules.clone(), (4, 12), (4.0 * 0.7, 4), 16);
+    rules.controller = Controller::Risk(Risk { share: 0.01 });
+    check(rules.clone(), (1, 20), (8.0 * 0.7, 1), 20);
 }
 
 #[test]
@@ -729,6 +768,83 @@ fn the_sentence_says_what_was_asked_for_and_who_had_the_last_word() {
     assert!(fleet.because().starts_with(&format!("{asked}, but ")), "{}", fleet.because());
     fleet.at(30).sees(Measurement::NoData);
     assert!(!fleet.because().contains(", but ") && fleet.because().contains("cpu"), "{}", fleet.because());
-    fleet.sees_no_group();
+    fleet.sees_no_group(value(0.9));
     assert!(!fleet.because().is_empty());
+}
+
+#[test]
+fn a_veto_has_the_last_word_after_a_spend_limit() {
+    let mut rules = policy();
+    rules.instance_price = Some(1.0);
+    rules.max_spend.per_hour = Some(5.0);
+    let mut fleet = Fleet::new(rules);
+    assert_eq!(fleet.at(0).sees(value(0.94)), 5);
+    assert!(fleet.because().contains("would cost more"), "{}", fleet.because());
+    fleet.group.suspended.launch = true;
+    assert_eq!(fleet.at(15).sees(value(0.94)), 4);
+    assert!(fleet.because().contains("Launch"), "{}", fleet.because());
+}
+
+/// Seconds after `minutes` of a steady rise of demand, from `from` to `to` instances' worth, until `size` are desired.
+fn after_a_ramp(kd: f64, from: f64, to: f64, minutes: i32) -> i64 {
+    let mut rules = policy();
+    rules.controller = fixture::pid(1.0, kd);
+    rules.max = Capacity::new(100);
+    rules.metrics = vec![metric("requests", MetricKind::Total, 100.0)];
+    let mut fleet = Fleet::new(rules);
+    fleet.group = group(4);
+    let end = i64::from(minutes) * 60;
+    for (sample, second) in (0..).zip((0..end + 7200).step_by(15)) {
+        let share = (f64::from(sample) / (4.0 * f64::from(minutes))).min(1.0);
+        fleet.at(second).sees(value(100.0 * (from + share * (to - from))));
+        fleet.applied(Outcome::Applied);
+        fleet.settle_in();
+        if fleet.group.desired.as_f64() >= to {
+            return second - end;
+        }
+    }
+    panic!("{} for {to}: {}", fleet.group.desired, fleet.because());
+}
+
+#[test]
+fn a_steady_rise_is_no_noise() {
+    for (kd, from, to, minutes) in
+        [(60.0, 3.0, 10.3, 30), (60.0, 3.0, 10.5, 60), (0.0, 3.0, 10.7, 20), (0.0, 3.0, 10.7, 30)]
+    {
+        let late = after_a_ramp(kd, from, to, minutes);
+        assert!(late <= 300, "{late} s late at {to} after {minutes} min, kd {kd}");
+    }
+}
+
+#[test]
+fn what_was_refused_is_not_asked_for_once_demand_says_otherwise() {
+    let mut rules = policy();
+    rules.controller = fixture::pid(0.1, 0.0);
+    rules.max = Capacity::new(200);
+    rules.metrics = vec![metric("requests", MetricKind::Total, 100.0)];
+    let mut fleet = Fleet::new(rules.clone());
+    fleet.group = group(10);
+    fleet.group.suspended.launch = true;
+    for second in (0..3600).step_by(15) {
+        assert_eq!(fleet.at(second).sees(value(10_000.0)), 10);
+    }
+    fleet.group.suspended.launch = false;
+    for second in (3600..4200).step_by(15) {
+        assert!(fleet.at(second).sees(value(500.0)) <= 10, "{}", fleet.because());
+    }
+}
+
+#[test]
+fn what_was_asked_for_hours_ago_is_forgotten() {
+    let mut rules = policy();
+    rules.controller = fixture::pid(0.1, 0.0);
+    rules.max = Capacity::new(200);
+    rules.metrics = vec![metric("requests", MetricKind::Total, 100.0)];
+    let mut fleet = Fleet::new(rules);
+    fleet.group = group(10);
+    for second in (0..600).step_by(15) {
+        fleet.at(second).sees(value(10_000.0));
+    }
+    fleet.at(36_600).sees(value(1_100.0));
+    assert_eq!(fleet.recommended(), 11);
 }

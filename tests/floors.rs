@@ -130,7 +130,9 @@ fn falling_back(capacity: u32) -> Fleet {
 fn a_fallback_holds_once_every_metric_has_been_gone_for_as_long_as_it_says() {
     let mut fleet = falling_back(6);
     fleet.at(0).sees(value(0.7));
-    assert_eq!(fleet.at(15).sees(Measurement::NoData), 4);
+    for second in (15..315).step_by(15) {
+        assert_eq!(fleet.at(second).sees(Measurement::NoData), 4);
+    }
     assert_eq!(fleet.at(314).sees(Measurement::NotFinite), 4);
     assert_eq!(fleet.at(315).sees(Measurement::NoData), 6);
     assert!(fleet.because().contains("gone for 300 s, so 6 is the least"), "{}", fleet.because());
@@ -141,6 +143,30 @@ fn a_fallback_holds_once_every_metric_has_been_gone_for_as_long_as_it_says() {
 #[test]
 fn a_fallback_never_removes() {
     let mut fleet = falling_back(3);
-    fleet.at(0).sees(Measurement::NoData);
-    assert_eq!(fleet.at(86_400).sees(Measurement::NoData), 4);
+    for second in (0..900).step_by(15) {
+        assert_eq!(fleet.at(second).sees(Measurement::NoData), 4);
+    }
+}
+
+#[test]
+fn a_fallback_counts_while_the_group_is_unknown_and_not_while_nobody_looks() {
+    let blind = |mut fleet: Fleet, seconds: std::ops::Range<i64>| {
+        for second in seconds.step_by(15) {
+            if second % 240 == 0 {
+                fleet.at(second).sees_no_group(Measurement::NoData);
+            } else {
+                fleet.at(second).sees(Measurement::NoData);
+            }
+        }
+        fleet
+    };
+    let mut fleet = blind(falling_back(6), 0..600);
+    assert_eq!(fleet.at(600).sees(Measurement::NoData), 6);
+
+    let mut fleet = blind(falling_back(6), 0..240);
+    assert_eq!(fleet.at(36_000).sees(Measurement::NoData), 4, "who knows what was there meanwhile");
+
+    let mut fleet = blind(falling_back(6), 0..240);
+    fleet.at(240).sees_no_group(value(0.7));
+    assert_eq!(blind(fleet, 255..500).at(500).sees(Measurement::NoData), 4, "a value ends it");
 }

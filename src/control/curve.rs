@@ -65,9 +65,8 @@ impl Curve {
         Self { classes: [Class::default(); CLASSES], refreshed: now, ceiling: first }
     }
 
-    /// Takes a pair of `load` (0..=1) and `latency` in, and returns the load at which latency meets `target`.
-    pub(super) fn ceiling(&mut self, load: f64, latency: f64, target: f64, now: Timestamp) -> f64 {
-        self.learn(load, latency.min(CAP * target));
+    /// The load at which latency meets `target`.
+    pub(super) fn ceiling(&mut self, target: f64, now: Timestamp) -> f64 {
         if elapsed(self.refreshed, now) >= REFRESH {
             let faded = (-elapsed(self.refreshed, now).as_secs_f64() / DAY.as_secs_f64()).exp();
             self.refreshed = now;
@@ -77,7 +76,9 @@ impl Curve {
         self.ceiling
     }
 
-    fn learn(&mut self, load: f64, latency: f64) {
+    /// Takes a pair of `load` (0..=1) and `latency` in.
+    pub(super) fn learn(&mut self, load: f64, latency: f64, target: f64) {
+        let latency = latency.min(CAP * target);
         let upper = (1u32..).zip(&mut self.classes);
         let mut of_load = upper.skip_while(|(number, _)| f64::from(*number) * width() < load);
         if let Some((_, class)) = of_load.next() {
@@ -87,6 +88,12 @@ impl Curve {
         }
     }
 
+    /// Forgets what missed `target`, since the load was not why: with less of it the latency was no better.
+    pub(super) fn disown(&mut self, target: f64) {
+        let missed = self.classes.iter_mut().filter(|class| class.latency > target);
+        missed.for_each(|class| *class = Class::default());
+    }
+
     fn known(&self) -> impl Iterator<Item = &Class> {
         self.classes.iter().filter(|class| class.count >= ENOUGH)
     }
@@ -94,11 +101,18 @@ impl Curve {
     /// The ceiling after one refresh.
     fn moved(&self, target: f64) -> f64 {
         let highest = self.known().map(|class| class.load).fold(FIRST, f64::max);
-        let broken = self.known().filter(|class| class.latency > target);
+        // With so little to do, it is not the load that missed it.
+        let broken = self.known().filter(|class| class.latency > target && class.load > LEAST_LOAD);
         let broken = broken.map(|class| class.load - width()).fold(MOST, f64::min);
-        let wanted = self.inverted(target).unwrap_or(self.ceiling);
+        let wanted = self.inverted(target).unwrap_or(if self.is_well(broken, target) { MOST } else { self.ceiling });
         let wanted = wanted.min(highest + BEYOND).min(broken).clamp(LEAST_LOAD, MOST);
         wanted.clamp(self.ceiling - DOWN, self.ceiling + UP)
+    }
+
+    /// Whether all that is known of loads below `broken` leaves room to the target.
+    fn is_well(&self, broken: f64, target: f64) -> bool {
+        let mut known = self.known().filter(|class| class.load < broken).peekable();
+        known.peek().is_some() && known.all(|class| class.latency <= AIM * target)
     }
 
     /// The load at which the fitted curve meets its aim; `None` where no curve that rises fits.
@@ -134,13 +148,19 @@ mod tests {
         0.1 + 0.02 / (1.0 - load)
     }
 
+    /// Takes a pair in, and returns the ceiling.
+    fn taught(curve: &mut Curve, load: f64, latency: f64, minute: i64) -> f64 {
+        curve.learn(load, latency, TARGET);
+        curve.ceiling(TARGET, at(minute))
+    }
+
     /// Runs at the ceiling and around it for `hours`.
     fn learned(hours: i64, latency: impl Fn(f64) -> f64) -> f64 {
         let mut curve = Curve::new(0.5, latency(0.5), TARGET, at(0));
         let mut ceiling = FIRST;
         for minute in 0..hours * 60 {
             let load = ceiling * [0.7, 0.8, 0.9, 1.0][usize::try_from(minute % 4).unwrap()];
-            ceiling = curve.ceiling(load, latency(load), TARGET, at(minute));
+            ceiling = taught(&mut curve, load, latency(load), minute);
         }
         ceiling
     }
@@ -178,14 +198,39 @@ mod tests {
         let mut curve = Curve::new(0.7, 0.1, TARGET, at(0));
         for minute in 0..60 {
             let load = [0.5, 0.6, 0.7][usize::try_from(minute % 3).unwrap()];
-            curve.ceiling(load, 30.0, TARGET, at(minute));
+            taught(&mut curve, load, 30.0, minute);
         }
         assert!(curve.ceiling < 0.6, "{}", curve.ceiling);
         let mut ceiling = curve.ceiling;
         for minute in 60..6 * 1440 {
             let load = ceiling * [0.8, 0.9, 1.0][usize::try_from(minute % 3).unwrap()];
-            ceiling = curve.ceiling(load, queue(load), TARGET, at(minute));
+            ceiling = taught(&mut curve, load, queue(load), minute);
         }
         assert!(ceiling > 0.85, "{ceiling}");
+    }
+
+    #[test]
+    fn a_fleet_that_an_outage_has_made_idle_finds_its_way_back() {
+        // Each class that was visited missed the target, down to the least; afterwards none of them is visited.
+        let mut curve = Curve::new(0.6, 0.1, TARGET, at(0));
+        let mut minute = 0;
+        while curve.ceiling > LEAST_LOAD {
+            for load in [curve.ceiling, curve.ceiling / 2.0] {
+                (0..8).for_each(|_| curve.learn(load, 30.0, TARGET));
+            }
+            curve.ceiling(TARGET, at(minute));
+            minute += 10;
+        }
+        let hours = |curve: &mut Curve, hours: i64| {
+            let begin = minute;
+            (begin..begin + hours * 60).fold(0.0, |ceiling: f64, minute| {
+                let load = curve.ceiling * 0.95;
+                taught(curve, load, queue(load), minute).max(ceiling)
+            })
+        };
+        let mut disowned = curve.clone();
+        disowned.disown(TARGET);
+        assert!(hours(&mut disowned, 9) > 0.8, "{} after it was shown that the load is not why", disowned.ceiling);
+        assert!(hours(&mut curve, 4 * 24) > 0.8, "{} after all is forgotten", curve.ceiling);
     }
 }

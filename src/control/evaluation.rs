@@ -175,11 +175,15 @@ impl Evaluation {
         self.recommendations.iter().map(|r| r.rounded).max()
     }
 
-    /// The reason that had the last word: of the last stage that changed the number, else of the controller, else the
-    /// first one given.
+    /// The reason that had the last word: of the last stage that changed the number, a veto before all else, else of the
+    /// controller, else the first one given.
     pub fn last_word(&self) -> Option<&Reason> {
         let decisive = self.stages.iter().rev().find(|s| s.before != s.after).map(|s| s.stage);
-        let stated = |stage| self.reasons.iter().find(|r| r.stage == stage);
+        let stated = |stage| {
+            let mut of_stage = self.reasons.iter().filter(move |r| r.stage == stage);
+            let first = of_stage.clone().next();
+            of_stage.find(|r| matches!(r.reason, Reason::Vetoed { .. })).or(first)
+        };
         let word = decisive.and_then(stated).or_else(|| stated(StageName::Controller)).or(self.reasons.first());
         word.map(|r| &r.reason)
     }

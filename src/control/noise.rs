@@ -25,6 +25,9 @@ pub(super) struct Scatter(Option<Seen>);
 struct Seen {
     at: Timestamp,
     course: f64,
+    /// How far the course lags behind a steady rise or fall, which is no scatter either.
+    #[serde(default)]
+    lag: f64,
     variance: f64,
 }
 
@@ -34,13 +37,15 @@ impl Scatter {
         let x = log(demand);
         // After a gap, another level is no scatter.
         let known = self.0.filter(|seen| elapsed(seen.at, now) <= COURSE);
-        let before = known.unwrap_or(Seen { at: now, course: x, variance: 0.0 });
+        let before = known.unwrap_or(Seen { at: now, course: x, lag: 0.0, variance: 0.0 });
         let seconds = elapsed(before.at, now).as_secs_f64();
         let share = |constant: Duration| seconds / (constant.as_secs_f64() + seconds);
-        let off = (x - before.course).clamp(-2.0 * MOST, 2.0 * MOST);
-        let course = before.course + share(COURSE) * (x - before.course);
+        let behind = x - before.course;
+        let off = (behind - before.lag).clamp(-2.0 * MOST, 2.0 * MOST);
+        let course = before.course + share(COURSE) * behind;
+        let lag = before.lag + share(COURSE) * (behind - before.lag);
         let variance = before.variance + share(MEMORY) * (off * off - before.variance);
-        self.0 = Some(Seen { at: now, course, variance });
+        self.0 = Some(Seen { at: now, course, lag, variance });
         variance.sqrt().min(MOST)
     }
 }

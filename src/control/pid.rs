@@ -5,6 +5,8 @@
 //! itself is the integrator: `u` is clamped to the bounds and re-anchored to what the group really has, so it can't
 //! wind up, and a restart is bumpless.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,9 @@ const MOST_LEAD: f64 = 1.5;
 
 /// Stands for no demand at all, whose logarithm does not exist; rounds to no instances.
 const LEAST: f64 = 0.01;
+
+/// What was seen longer ago says nothing of now.
+const MEMORY: Duration = Duration::from_mins(15);
 
 /// The group as a controller sees it.
 #[derive(Clone, Copy, Debug)]
@@ -90,8 +95,8 @@ pub fn ask(
     let desired = group.desired;
     let x = log(demand);
     let filter = law.kd.max(SLOPE_FILTER);
-    let before = memory.0.take();
-    let followed = before.as_ref().is_some_and(|last| last.followed_by(desired));
+    let before = memory.0.take().filter(|last| elapsed(last.at, now) <= MEMORY);
+    let followed = before.as_ref().is_some_and(|last| last.followed_by(desired) && !last.is_overtaken(desired, x));
     let anchor = before.as_ref().filter(|_| followed).map_or_else(|| log(desired.as_f64()), |last| last.u);
     let e = x - anchor;
     let change = before.as_ref().filter(|_| followed).map_or(0.0, |last| e - last.e);
@@ -121,6 +126,14 @@ impl Last {
     fn followed_by(&self, desired: Capacity) -> bool {
         let asked = Capacity::ceil(self.u.exp()).unwrap_or(self.desired);
         (asked.min(self.desired)..=asked.max(self.desired)).contains(&desired)
+    }
+
+    /// Whether the group was kept from what was asked for, and demand now lies on the other side of what it has: what was
+    /// refused must not be asked for still.
+    fn is_overtaken(&self, desired: Capacity, x: f64) -> bool {
+        let asked = Capacity::ceil(self.u.exp()).unwrap_or(self.desired);
+        let has = log(desired.as_f64());
+        asked > desired && x < has || asked < desired && x > has
     }
 
     /// The slope of `x`, filtered in first order with a time constant of `filter` seconds.

@@ -111,8 +111,17 @@ pub struct ControllerState {
     /// The schedules that are open, and until when.
     #[serde(skip)]
     pub(super) scheduled: Option<Scheduled>,
-    /// Since when no metric has been valid.
-    pub(super) blind_since: Option<Timestamp>,
+    /// Not `None` while no metric is valid.
+    #[serde(default)]
+    pub(super) blind: Option<Blind>,
+}
+
+/// A time without any valid metric.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Blind {
+    since: Timestamp,
+    /// When somebody looked last.
+    at: Timestamp,
 }
 
 /// The bounds of the schedules that are open.
@@ -237,11 +246,20 @@ impl ControllerState {
         self.metrics.clear();
         self.highest.clear();
         self.lowest.clear();
-        self.blind_since = None;
+        self.blind = None;
         self.spending.set_back(by);
         for event in &mut self.events {
             event.at = event.at.saturating_sub(by).unwrap_or(Timestamp::MIN);
         }
+    }
+
+    /// For how long no metric has been valid, which none is `now`. A time in which nobody looked for more than `patience`
+    /// counts for nothing.
+    pub(super) fn blind_for(&mut self, patience: Duration, now: Timestamp) -> Duration {
+        let known = self.blind.filter(|blind| elapsed(blind.at, now) <= patience);
+        let since = known.map_or(now, |blind| blind.since);
+        self.blind = Some(Blind { since, at: now });
+        elapsed(since, now)
     }
 
     /// How long the group has been seen without a gap.

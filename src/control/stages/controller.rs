@@ -206,7 +206,12 @@ fn invert(view: &View, memory: &mut MetricState, signals: &Signals, signal: &Sig
     let target = signal.metric.target;
     let curve =
         memory.curve.get_or_insert_with(|| Box::new(Curve::new(load.max(at_target), signal.value, target, view.now)));
-    let ceiling = curve.ceiling(load, signal.value, target, view.now);
+    if memory.brake.as_ref().is_some_and(|brake| brake.holds()) {
+        curve.disown(target);
+    } else {
+        curve.learn(load, signal.value, target);
+    }
+    let ceiling = curve.ceiling(target, view.now);
     Some((of_load.demand? * at_target / ceiling, ceiling))
 }
 

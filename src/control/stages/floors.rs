@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 
 use super::validity::Signals;
-use super::{Say, View};
+use super::{Say, View, patience};
 use crate::control::reason::{Bound, Reason};
 use crate::control::state::ControllerState;
-use crate::observation::{GroupStatus, Override, elapsed};
+use crate::observation::{GroupStatus, Override};
 use crate::policy::{Capacity, Policy};
 
 /// Raises `wanted` to the floors that hold now and lowers it to the caps; of the two, a floor has the last word.
@@ -34,10 +34,10 @@ pub(super) fn hold(
 /// After every metric has been gone for as long as the policy says, at least the fallback's capacity.
 fn fall_back(view: &View, state: &mut ControllerState, signals: &Signals, say: &mut Say, wanted: Capacity) -> Capacity {
     if !signals.valid.is_empty() {
-        state.blind_since = None;
+        state.blind = None;
         return wanted;
     }
-    let blind = elapsed(*state.blind_since.get_or_insert(view.now), view.now);
+    let blind = state.blind_for(patience(view.policy), view.now);
     match view.policy.fallback {
         Some(fallback) if blind >= fallback.after && wanted < fallback.capacity => {
             say.that(Reason::FellBack { blind, capacity: fallback.capacity });

@@ -98,7 +98,8 @@ fn most(view: &View, state: &ControllerState) -> Capacity {
 fn least(view: &View, state: &ControllerState) -> Capacity {
     let desired = view.group.desired;
     view.policy.step.inward.map_or(Capacity::ZERO, |limit| {
-        let base = state.capacity_before(desired, limit.per, view.now);
+        // What was added lately may never have come, or somebody else has taken it back: it is no reason to remove more.
+        let base = state.capacity_before(desired, limit.per, view.now).max(desired);
         base.minus(change(limit, base)).min(desired)
     })
 }

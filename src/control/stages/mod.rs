@@ -48,7 +48,12 @@ pub fn evaluate(
     };
     let Some(group) = &seen.group else {
         evaluation.reasons.push(StatedReason { stage: StageName::Validity, reason: Reason::GroupUnknown });
-        state.blind_since = None;
+        // What the metrics say does not depend on the group.
+        if seen.measurements.iter().filter_map(Measurement::number).any(f64::is_finite) {
+            state.blind = None;
+        } else {
+            state.blind_for(patience(policy), now);
+        }
         return (evaluation, state);
     };
     let arrived = state.see(policy, group, now, patience(policy));
@@ -141,9 +146,9 @@ impl View<'_> {
         if wanted > desired { desired.max(min).min(wanted) } else { desired.min(max).max(wanted) }
     }
 
-    /// Requested capacity that does not carry a full share yet.
+    /// Capacity, requested or beyond that in service, that does not carry a full share yet.
     fn in_flight(&self) -> Capacity {
-        self.group.desired.minus(self.group.warm)
+        self.group.desired.max(self.group.in_service).minus(self.group.warm)
     }
 }
 

@@ -101,14 +101,15 @@ fn signal<'a>(
         }
         MetricKind::Utilization => {
             // As many as are averaged over, be they of the group or not: their sum is the work.
-            let averaged = reporting.unwrap_or(in_service).as_f64();
+            let averaged = reporting.unwrap_or(in_service);
             // An average over the group was measured before these had come; a report of their own was not.
             let unseen = if reporting.is_some() { Capacity::ZERO } else { view.arrived };
-            let carried = relative * (averaged - lacking(view, relative, unseen));
+            let carried = relative * (averaged.as_f64() - lacking(view, relative, averaged, unseen));
             (Some(completed(carried, missing, in_service)), relative)
         }
         MetricKind::Total => {
-            let serving = view.group.serving().as_f64();
+            // What is missing may be as busy as what reported: the load of one is that of one of those.
+            let serving = view.group.serving().min(reporting.unwrap_or(Capacity::MAX)).as_f64();
             (Some(completed(relative, missing, in_service)), relative / serving.max(1.0))
         }
     };
@@ -120,9 +121,10 @@ fn signal<'a>(
 
 /// What those that warm up lack of a full share, in instances. They count for less where that is the careful guess: what
 /// the fleet may lose is judged by half of what they are, what it needs by most of it; those of them that are `unseen` in
-/// what was measured are no part of it at all.
-fn lacking(view: &View, relative: f64, unseen: Capacity) -> f64 {
-    let warming = view.group.in_service.minus(view.group.serving());
+/// what was measured are no part of it at all. Of fewer instances than serve, those that are `averaged` over are taken for
+/// the warm ones, so that they are never worth less than they were seen to carry.
+fn lacking(view: &View, relative: f64, averaged: Capacity, unseen: Capacity) -> f64 {
+    let warming = view.group.in_service.min(averaged).minus(view.group.serving());
     let seen = warming.minus(unseen);
     let carry = if relative > 1.0 { WARMING_ABOVE } else { WARMING_BELOW };
     warming.as_f64() - seen.as_f64() * carry
