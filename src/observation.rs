@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::policy::{Capacity, MAX_METRICS, MAX_SIGNALS, PerDirection};
+use crate::policy::{Capacity, MAX_METRICS, MAX_SIGNALS, MetricKind, PerDirection};
 
 /// Assumed when neither the policy nor the group says how long an instance warms up.
 pub const DEFAULT_WARM_UP: Duration = Duration::from_mins(1);
@@ -297,6 +297,24 @@ impl GroupStatus {
 }
 
 impl Group {
+    /// `measurement` of a metric of this `kind`, with its instances in capacity units, as all counts of a group are: where
+    /// the group weighs them, each that reported stands for the mean weight of those in service. What they come to in all
+    /// stays the same.
+    #[must_use]
+    pub fn in_units(&self, kind: MetricKind, measurement: Measurement) -> Measurement {
+        let Measurement::Instances { mean, reporting, age } = measurement else { return measurement };
+        let in_service = self.instances.iter().filter(|i| i.lifecycle == Lifecycle::InService);
+        let (count, units) =
+            in_service.fold((0, 0), |(count, units), i| (count + 1, units + u64::from(i.weight.get())));
+        if count == 0 || units == count || reporting == 0 {
+            return measurement;
+        }
+        let weighed = u32::try_from(u64::from(reporting) * units / count).unwrap_or(u32::MAX);
+        let mean =
+            if kind == MetricKind::Total { mean * f64::from(reporting) / f64::from(weighed.max(1)) } else { mean };
+        Measurement::Instances { mean, reporting: weighed, age }
+    }
+
     /// The counts at `now`. `warm_up` is the policy's own, if it has one.
     pub fn status(&self, warm_up: Option<Duration>, now: Timestamp) -> GroupStatus {
         let warm_up = warm_up.or(self.default_warm_up).unwrap_or(DEFAULT_WARM_UP);
@@ -375,23 +393,54 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_is_warm_once_it_has_been_in_service_for_the_warm_up() {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let group = Group {
+    fn instances_that_report_count_for_what_they_weigh() {
+        let of_weight = |weight| Instance { weight: Capacity::new(weight), ..instance(Lifecycle::InService, None) };
+        let check = |weights: &[u32], kind, (mean, reporting), expected| {
+            let mut instances: Vec<_> = weights.iter().copied().map(of_weight).collect();
+            instances.push(Instance { lifecycle: Lifecycle::Pending, ..of_weight(100) });
+            let group = Group { instances, ..empty() };
+            let age = Some(Duration::from_secs(3));
+            let (mean, reporting): (f64, u32) = (mean, reporting);
+            let weighed = group.in_units(kind, Measurement::Instances { mean, reporting, age });
+            let (mean, reporting) = expected;
+            assert_eq!(weighed, Measurement::Instances { mean, reporting, age }, "{weights:?}");
+            let one = Measurement::Value { value: mean, age };
+            assert_eq!(group.in_units(kind, one), one);
+        };
+        check(&[1, 1, 1], MetricKind::Total, (60.0, 2), (60.0, 2));
+        check(&[4; 10], MetricKind::Utilization, (0.91, 10), (0.91, 40));
+        check(&[4; 10], MetricKind::Total, (100.0, 10), (25.0, 40));
+        check(&[4; 10], MetricKind::Total, (100.0, 0), (100.0, 0));
+        check(&[1, 2], MetricKind::Utilization, (0.5, 1), (0.5, 1));
+        check(&[1, 2], MetricKind::Total, (60.0, 2), (40.0, 3));
+        check(&[], MetricKind::Total, (60.0, 2), (60.0, 2));
+    }
+
+    fn empty() -> Group {
+        Group {
             desired: Capacity::new(3),
             min: Capacity::new(1),
             max: Capacity::new(9),
             default_warm_up: None,
+            instances: Vec::new(),
+            suspended: Suspended::default(),
+            refreshing: false,
+            launch_failure: None,
+            rivals: Rivals::None,
+        }
+    }
+
+    #[test]
+    fn an_instance_is_warm_once_it_has_been_in_service_for_the_warm_up() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let group = Group {
             instances: vec![
                 instance(Lifecycle::InService, None),
                 instance(Lifecycle::InService, Some(at(100))),
                 instance(Lifecycle::Pending, None),
                 instance(Lifecycle::Other, None),
             ],
-            suspended: Suspended::default(),
-            refreshing: false,
-            launch_failure: None,
-            rivals: Rivals::None,
+            ..empty()
         };
         let warm = |own, now| group.status(own, at(now)).warm.get();
         assert_eq!(warm(None, 159), 1);

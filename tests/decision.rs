@@ -160,6 +160,44 @@ fn a_saturated_utilization_is_probed_once_a_minute() {
 }
 
 #[test]
+fn small_orders_do_not_postpone_the_probe() {
+    let mut rules = policy();
+    rules.max = Capacity::new(100);
+    rules.cooldown.out = Duration::ZERO;
+    rules.controller = Controller::Risk(Risk { share: 0.01 });
+    rules.metrics[0].target = 0.93;
+    let mut fleet = Fleet::new(rules);
+    fleet.group = group(20);
+    for second in (0..900).step_by(15) {
+        fleet.at(second).sees(value(0.85));
+    }
+    // One more each half a minute, for whatever reason; what serves stays saturated.
+    for second in (900..1005).step_by(15) {
+        fleet.at(second).sees(value(1.0));
+        if second % 30 == 0 && fleet.group.desired < Capacity::new(24) {
+            let one_more =
+                Decision::Scale { from: fleet.group.desired, to: fleet.group.desired.plus(Capacity::new(1)) };
+            fleet.decides(one_more, Outcome::Applied);
+        }
+    }
+    assert_eq!(fleet.at(1005).sees(value(1.0)), 30, "half as much again as before the small ones");
+}
+
+#[test]
+fn what_has_just_come_is_seen_before_more_is_tried() {
+    let mut rules = policy();
+    rules.max = Capacity::new(100);
+    rules.metrics[0].target = 0.94;
+    let mut fleet = Fleet::new(rules);
+    for second in (0..120).step_by(15) {
+        fleet.at(second).sees(value(0.9));
+    }
+    fleet.group = group(6);
+    assert_eq!(fleet.at(120).sees(value(1.0)), 7, "what it is seen to need");
+    assert_eq!(fleet.at(135).sees(value(1.0)), 9);
+}
+
+#[test]
 fn insufficient_capacity_holds_both_ways() {
     let mut fleet = Fleet::new(policy()).warmed_up();
     fleet.group.in_service = Capacity::new(3);

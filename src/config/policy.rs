@@ -210,7 +210,7 @@ fn max_drop(table: &Table) -> Option<MaxDrop> {
     let ratio = table
         .need("ratio", "the share of demand that may vanish, such as 0.5")
         .and_then(|f| f.number("a share above 0 and below 1", |ratio| ratio > 0.0 && ratio < 1.0));
-    let per = table.need("per", "the window, such as \"5m\"").and_then(|f| f.duration(PERIODS));
+    let per = table.need("per", "the window, such as \"1h\"").and_then(|f| f.duration(PERIODS));
     Some(MaxDrop { ratio: ratio?, per: per? })
 }
 

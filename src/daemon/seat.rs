@@ -217,6 +217,7 @@ impl Seat {
         let (mut measurements, mut signals) = (ArrayVec::new(), ArrayVec::new());
         for (metric, status) in self.policy.metrics.iter().zip(&mut self.status.metrics) {
             let (measurement, detail) = read(metric.max_age);
+            let measurement = group.as_ref().map_or(measurement, |group| group.in_units(metric.kind, measurement));
             if !measurement.has_number() {
                 let count = (metric.name.clone(), measurement.label());
                 *self.status.counters.invalid.entry(count).or_default() += 1;

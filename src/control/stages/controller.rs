@@ -7,11 +7,11 @@ use crate::control::curve::Curve;
 use crate::control::evaluation::{Recommendation, Terms};
 use crate::control::latency::{self, Surroundings};
 use crate::control::pid::{self, Law, Limits};
-use crate::control::reason::{Direction, Reason};
+use crate::control::reason::Reason;
 use crate::control::risk::{self, Load};
 use crate::control::state::{ControllerState, MetricState, PROBE_REST};
 use crate::control::step;
-use crate::observation::{DEFAULT_WARM_UP, elapsed};
+use crate::observation::DEFAULT_WARM_UP;
 use crate::policy::{Capacity, Controller, Gains, MetricKind, Mode, Risk};
 
 /// Above this share of full utilization, demand can't be seen any more.
@@ -150,7 +150,7 @@ fn by_gains(view: &View, memory: &mut MetricState, gains: Gains, demand: f64) ->
     let kd = gains.kd.unwrap_or(view.boot_time.as_secs_f64() / 2.0);
     let limits = Limits { min: view.bounds.min, max: view.bounds.max };
     let law = Law { kp: gains.kp, ki: gains.ki, kd };
-    let warming = view.group.warm < view.group.in_service || view.arrived > Capacity::ZERO;
+    let warming = view.group.warm < view.group.in_service;
     let group = pid::Group { desired: view.group.desired, warming };
     let (instances, terms) = pid::ask(law, limits, &mut memory.pid, demand, group, view.now);
     // A swing of the gains takes nothing that demand needs, or the next evaluation buys it back, for ever.
@@ -239,10 +239,12 @@ fn probe(view: &View, state: &ControllerState, signal: &Signal) -> Option<Capaci
         Controller::Risk(_) => view.boot_time.max(PROBE_REST),
         Controller::Pid(_) | Controller::Step(_) => PROBE_REST,
     };
-    let last = state.last_event(Some(Direction::Out));
-    let fresh = last.is_some_and(|event| elapsed(event.at, view.now) < rest);
-    // Just started, nobody knows what was tried last; a daemon that restarts again and again must not ratchet up.
-    let fresh = fresh || state.live_for(view.now) < rest;
     let desired = view.group.desired;
-    if fresh { Some(desired) } else { Capacity::ceil(desired.as_f64() * PROBE) }
+    // Small orders are no try of their own, and postpone none: together they are one where they come to as much.
+    let before = state.capacity_before(desired, rest, view.now).min(desired);
+    let tried = Capacity::ceil(before.as_f64() * PROBE)?.max(desired);
+    // Just started, nobody knows what was tried last; a daemon that restarts again and again must not ratchet up. And what
+    // has just come had no part in what was measured.
+    let waits = state.live_for(view.now) < rest || view.arrived > Capacity::ZERO;
+    Some(if waits { desired } else { tried })
 }
