@@ -289,7 +289,11 @@ static LIMIT: Keys = Keys {
 static MAX_DROP: Keys = Keys {
     keys: &[
         required("ratio", Value::Number(Excluded(0.0), Excluded(1.0)), "The share of demand that may vanish."),
-        required("per", Value::Duration(PERIODS), "Within this time."),
+        required(
+            "per",
+            Value::Duration(PERIODS),
+            "Within this time. Scale-in is barred until the fall is that old, so that no more than the window of `stabilization.in` bars nothing.",
+        ),
     ],
     rules: &[],
 };
