@@ -146,6 +146,9 @@ impl Checker {
     /// Where the clock was set back, what was done and seen stays as old as it was.
     fn set_back(&mut self, now: Timestamp) {
         let by = self.seen.map_or(Duration::ZERO, |seen| age(now, seen));
+        if by.is_zero() {
+            return;
+        }
         self.events.iter_mut().for_each(|event| event.at = event.at.saturating_sub(by).expect("a moment"));
         self.sizes.iter_mut().for_each(|(at, _)| *at = at.saturating_sub(by).expect("a moment"));
     }
