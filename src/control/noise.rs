@@ -43,7 +43,7 @@ impl Scatter {
         let behind = x - before.course;
         let off = (behind - before.lag).clamp(-2.0 * MOST, 2.0 * MOST);
         let course = before.course + share(COURSE) * behind;
-        let lag = before.lag + share(COURSE) * (behind - before.lag);
+        let lag = before.lag + share(COURSE) * off;
         let variance = before.variance + share(MEMORY) * (off * off - before.variance);
         self.0 = Some(Seen { at: now, course, lag, variance });
         variance.sqrt().min(MOST)
