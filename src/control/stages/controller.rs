@@ -150,7 +150,7 @@ fn by_gains(view: &View, memory: &mut MetricState, gains: Gains, demand: f64) ->
     let kd = gains.kd.unwrap_or(view.boot_time.as_secs_f64() / 2.0);
     let limits = Limits { min: view.bounds.min, max: view.bounds.max };
     let law = Law { kp: gains.kp, ki: gains.ki, kd };
-    let warming = view.group.warm < view.group.in_service;
+    let warming = view.group.warm < view.group.in_service || view.arrived > Capacity::ZERO;
     let group = pid::Group { desired: view.group.desired, warming };
     let (instances, terms) = pid::ask(law, limits, &mut memory.pid, demand, group, view.now);
     // A swing of the gains takes nothing that demand needs, or the next evaluation buys it back, for ever.
