@@ -7,7 +7,9 @@ use std::time::Duration;
 use fixture::{Fleet, group, metric, policy, value};
 use setpoint::control::{ControllerState, Decision, Guard, Outcome, Reason, ScaleEvent, evaluate};
 use setpoint::observation::{Failure, GroupStatus, LaunchFailure, Measurement, Observation, Rivals, Suspended};
-use setpoint::policy::{Capacity, Controller, Gains, MaxDrop, MetricKind, Mode, PerDirection, Policy, Risk, StepLimit};
+use setpoint::policy::{
+    Capacity, Controller, Gains, MAX_METRICS, MaxDrop, MetricKind, Mode, PerDirection, Policy, Risk, StepLimit,
+};
 
 #[test]
 fn cpu_at_90_against_70_on_four_makes_six() {
@@ -233,6 +235,34 @@ fn every_guard_bars_scale_in_by_its_name() {
     );
     check(|f| f.group.refreshing = true, |g| matches!(g, Guard::Refreshing));
     check(|f| f.unrecorded = true, |g| matches!(g, Guard::JournalUnavailable));
+}
+
+#[test]
+fn no_guard_speaks_where_nothing_is_wanted() {
+    let mut fleet = Fleet::new(policy()).warmed_up_with(&[value(0.7)]);
+    fleet.group.healthy = Capacity::new(3);
+    assert_eq!(fleet.at(600).sees(value(0.7)), 4);
+    let vetoed = |reason: &Reason| matches!(reason, Reason::Vetoed { .. });
+    assert!(!fleet.reasons().iter().any(vetoed), "{:?}", fleet.reasons());
+}
+
+#[test]
+fn there_is_room_for_every_reason() {
+    let mut rules = policy();
+    rules.metrics = (0..MAX_METRICS).map(|n| metric(&format!("m{n}"), MetricKind::Utilization, 0.7)).collect();
+    let mut fleet = Fleet::new(rules);
+    for second in (0..600).step_by(15) {
+        fleet.at(second).sees_all(&[value(0.7); MAX_METRICS]);
+    }
+    let mut seen = [Measurement::NoData; MAX_METRICS];
+    seen[0] = value(0.1);
+    // A lowered maximum is no reason either to go on bad data.
+    fleet.group.max = Capacity::new(2);
+    assert_eq!(fleet.at(600).sees_all(&seen), 4);
+    let reasons = fleet.reasons();
+    let invalid = reasons.iter().filter(|reason| matches!(reason, Reason::MetricInvalid { .. })).count();
+    let guard = |reason: &&Reason| matches!(reason, Reason::Vetoed { guard: Guard::MetricNotValid { .. } });
+    assert_eq!((invalid, reasons.iter().filter(guard).count()), (MAX_METRICS - 1, MAX_METRICS - 1), "{reasons:?}");
 }
 
 #[test]

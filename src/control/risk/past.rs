@@ -195,6 +195,12 @@ mod tests {
     }
 
     #[test]
+    fn a_stretch_of_the_past_includes_its_ends() {
+        let found: Vec<f32> = past(60, f64::from).between(at(15), at(45)).collect();
+        assert_eq!(found, [15.0, 30.0, 45.0]);
+    }
+
+    #[test]
     fn levels_are_means_however_many_samples_they_have() {
         assert_eq!(mean([1.0, 2.0, 6.0].into_iter()), Some(3.0));
         assert_eq!(mean(std::iter::empty()), None);
