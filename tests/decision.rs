@@ -853,14 +853,20 @@ fn a_veto_has_the_last_word_after_a_spend_limit() {
     assert!(fleet.because().contains("Launch"), "{}", fleet.because());
 }
 
-/// Seconds after `minutes` of a steady rise of demand, from `from` to `to` instances' worth, until `size` are desired.
-fn after_a_ramp(kd: f64, from: f64, to: f64, minutes: i32) -> i64 {
+/// A fleet of `size` under `pid`, at a hundred requests an instance.
+fn by_requests(ki: f64, kd: f64, size: u32) -> Fleet {
     let mut rules = policy();
-    rules.controller = fixture::pid(1.0, kd);
-    rules.max = Capacity::new(100);
+    rules.controller = fixture::pid(ki, kd);
+    rules.max = Capacity::new(200);
     rules.metrics = vec![metric("requests", MetricKind::Total, 100.0)];
     let mut fleet = Fleet::new(rules);
-    fleet.group = group(4);
+    fleet.group = group(size);
+    fleet
+}
+
+/// Seconds after `minutes` of a steady rise of demand, from `from` to `to` instances' worth, until as many are desired.
+fn after_a_ramp(kd: f64, from: f64, to: f64, minutes: i32) -> i64 {
+    let mut fleet = by_requests(1.0, kd, 4);
     let end = i64::from(minutes) * 60;
     for (sample, second) in (0..).zip((0..end + 7200).step_by(15)) {
         let share = (f64::from(sample) / (4.0 * f64::from(minutes))).min(1.0);
@@ -886,12 +892,7 @@ fn a_steady_rise_is_no_noise() {
 
 #[test]
 fn what_was_refused_is_not_asked_for_once_demand_says_otherwise() {
-    let mut rules = policy();
-    rules.controller = fixture::pid(0.1, 0.0);
-    rules.max = Capacity::new(200);
-    rules.metrics = vec![metric("requests", MetricKind::Total, 100.0)];
-    let mut fleet = Fleet::new(rules.clone());
-    fleet.group = group(10);
+    let mut fleet = by_requests(0.1, 0.0, 10);
     fleet.group.suspended.launch = true;
     for second in (0..3600).step_by(15) {
         assert_eq!(fleet.at(second).sees(value(10_000.0)), 10);
@@ -904,12 +905,7 @@ fn what_was_refused_is_not_asked_for_once_demand_says_otherwise() {
 
 #[test]
 fn what_was_asked_for_hours_ago_is_forgotten() {
-    let mut rules = policy();
-    rules.controller = fixture::pid(0.1, 0.0);
-    rules.max = Capacity::new(200);
-    rules.metrics = vec![metric("requests", MetricKind::Total, 100.0)];
-    let mut fleet = Fleet::new(rules);
-    fleet.group = group(10);
+    let mut fleet = by_requests(0.1, 0.0, 10);
     for second in (0..600).step_by(15) {
         fleet.at(second).sees(value(10_000.0));
     }
