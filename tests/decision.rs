@@ -216,25 +216,22 @@ fn insufficient_capacity_holds_both_ways() {
 
 #[test]
 fn every_guard_bars_scale_in_by_its_name() {
-    let check = |change: fn(&mut Fleet), expected: fn(&Guard) -> bool| {
+    let check = |change: fn(&mut Fleet), expected: &str| {
         let mut fleet = Fleet::new(policy()).warmed_up();
         change(&mut fleet);
         assert_eq!(fleet.at(600).sees(value(0.1)), 4);
-        let named = |reason: &Reason| matches!(reason, Reason::Vetoed { guard } if expected(guard));
-        assert!(fleet.reasons().iter().any(named), "{:?}", fleet.reasons());
+        let held = fleet.reasons();
+        assert!(held.iter().any(|reason| reason.held_back_by() == Some(expected)), "{expected}: {held:?}");
     };
     let free = Fleet::new(policy()).warmed_up().at(600).sees(value(0.1));
     assert_eq!(free, 3, "without a guard it would scale in");
-    check(|f| f.group.pending = Capacity::new(1), |g| matches!(g, Guard::CapacityPending { .. }));
-    check(|f| f.group.warm = Capacity::new(3), |g| matches!(g, Guard::CapacityPending { .. }));
-    check(|f| f.group.in_service = Capacity::new(6), |g| matches!(g, Guard::CapacityPending { .. }));
-    check(|f| f.group.healthy = Capacity::new(3), |g| matches!(g, Guard::Unhealthy { .. }));
-    check(
-        |f| f.group.suspended = Suspended { terminate: true, launch: false },
-        |g| matches!(g, Guard::TerminateSuspended),
-    );
-    check(|f| f.group.refreshing = true, |g| matches!(g, Guard::Refreshing));
-    check(|f| f.unrecorded = true, |g| matches!(g, Guard::JournalUnavailable));
+    check(|f| f.group.pending = Capacity::new(1), "capacity-pending");
+    check(|f| f.group.warm = Capacity::new(3), "capacity-pending");
+    check(|f| f.group.in_service = Capacity::new(6), "capacity-pending");
+    check(|f| f.group.healthy = Capacity::new(3), "unhealthy");
+    check(|f| f.group.suspended = Suspended { terminate: true, launch: false }, "terminate-suspended");
+    check(|f| f.group.refreshing = true, "refreshing");
+    check(|f| f.unrecorded = true, "journal-unavailable");
 }
 
 #[test]
@@ -458,8 +455,10 @@ fn tolerance_keeps_a_dead_band_each_way() {
         assert_eq!(fleet.says("tolerance"), expected == 50, "{:?}", fleet.reasons());
     };
     check(0.75, 50);
+    check(0.77, 50);
     check(0.80, 58);
     check(0.66, 50);
+    check(0.644, 50);
     check(0.60, 43);
 }
 
@@ -769,6 +768,8 @@ fn a_proportional_gain_removes_nothing_above_the_target() {
     fleet.at(0).sees(value(20.0));
     assert_eq!(fleet.at(15).sees(value(5.0)), 4, "although demand fell to a quarter");
     assert_eq!(fleet.recommended(), 4, "its swing stops at what demand needs");
+    let terms = fleet.terms().expect("a controller of gains has terms");
+    assert!(terms.p < 0.0, "{terms:?}");
 }
 
 #[test]

@@ -92,6 +92,14 @@ fn a_floor_never_lowers() {
     assert_eq!(fleet.at(3600).sees(value(0.9)), 6);
 }
 
+#[test]
+fn a_floor_at_the_policys_maximum_leaves_it_the_policys() {
+    let mut fleet = fleet(vec![scheduled("0 9 * * *", 1, Some(10), None)]);
+    fleet.group = fixture::group(8);
+    assert_eq!(fleet.at(3600).sees(value(0.95)), 10);
+    assert!(fleet.says("limited by the policy's maximum of 10"), "{:?}", fleet.reasons());
+}
+
 fn ordered(floor: Option<u32>, cap: Option<u32>) -> Override {
     Override { floor: floor.map(Capacity::new), cap: cap.map(Capacity::new), until: Fleet::moment(1200) }
 }

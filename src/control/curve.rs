@@ -194,6 +194,16 @@ mod tests {
     }
 
     #[test]
+    fn it_does_not_rise_without_room_to_the_target() {
+        let after = |latency: f64| {
+            let mut curve = Curve::new(0.6, latency, TARGET, at(0));
+            (0..60).map(|minute| taught(&mut curve, 0.6, latency, minute)).fold(0.0, f64::max)
+        };
+        assert!((after(0.48) - FIRST).abs() < 1e-9, "no curve fits one point, and it leaves no room");
+        assert!(after(0.44) > FIRST);
+    }
+
+    #[test]
     fn an_outage_is_forgotten() {
         let mut curve = Curve::new(0.7, 0.1, TARGET, at(0));
         for minute in 0..60 {
