@@ -4,7 +4,7 @@ mod fixture;
 
 use std::time::Duration;
 
-use fixture::{Fleet, group, metric, policy, value};
+use fixture::{Fleet, group, metric, pid, policy, value};
 use setpoint::control::{ControllerState, Decision, Guard, Outcome, Reason, ScaleEvent, evaluate};
 use setpoint::observation::{Failure, GroupStatus, LaunchFailure, Measurement, Observation, Rivals, Suspended};
 use setpoint::policy::{
@@ -712,6 +712,22 @@ fn what_has_just_come_had_no_part_in_what_was_measured() {
     assert_eq!(joined(value(0.9)), (13, 24), "ten at 0.9, and only then eighteen instances' worth");
     let reports = Measurement::Instances { mean: 0.9, reporting: 20, age: None };
     assert_eq!(joined(reports), (24, 24), "a report of its own says that it is there");
+}
+
+#[test]
+fn a_gain_does_not_learn_to_want_less_from_the_first_sight_of_what_has_come() {
+    let mut rules = policy();
+    rules.max = Capacity::new(200);
+    rules.controller = pid(0.3, 0.0);
+    let mut fleet = Fleet::new(rules);
+    fleet.group = GroupStatus { desired: Capacity::new(100), pending: Capacity::new(10), ..group(90) };
+    fleet.at(0).sees(value(0.7 * 100.0 / 90.0));
+    fleet.group = group(100);
+    fleet.at(15).sees(value(0.7 * 80.0 / 90.0));
+    let at_once = fleet.recommended();
+    fleet.at(30).sees(value(0.7 * 80.0 / 100.0));
+    assert_eq!(at_once, 97, "three tenths of the way to ninety: the ten that have come count as at target");
+    assert_eq!(fleet.recommended(), 94, "three tenths of the way from a hundred to eighty");
 }
 
 #[test]

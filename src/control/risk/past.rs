@@ -163,6 +163,9 @@ mod tests {
         };
         check(now, 80.0);
         check(now - 300, 20.0);
+        check(now + 1200, 80.0);
+        check(now + 1215, 80.0);
+        check(now + 1230, 20.0);
     }
 
     #[test]
