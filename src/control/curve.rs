@@ -166,6 +166,16 @@ mod tests {
     }
 
     #[test]
+    fn a_class_is_the_mean_of_what_was_seen_of_it() {
+        let mut curve = Curve::new(0.5, 0.1, TARGET, at(0));
+        for (load, latency) in [(0.601, 0.1), (0.603, 0.2), (0.611, 0.3)] {
+            curve.learn(load, latency, TARGET);
+        }
+        let class = curve.classes.iter().find(|class| class.count > 0.0).unwrap();
+        assert!((class.load - 0.605).abs() < 1e-9 && (class.latency - 0.2).abs() < 1e-9, "{class:?}");
+    }
+
+    #[test]
     fn it_starts_with_care_or_where_things_are_well() {
         let first = |load, latency| Curve::new(load, latency, TARGET, at(0)).ceiling;
         assert!((first(0.3, 0.1) - 0.6).abs() < 1e-9);
