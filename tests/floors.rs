@@ -93,11 +93,16 @@ fn a_floor_never_lowers() {
 }
 
 #[test]
-fn a_floor_at_the_policys_maximum_leaves_it_the_policys() {
-    let mut fleet = fleet(vec![scheduled("0 9 * * *", 1, Some(10), None)]);
-    fleet.group = fixture::group(8);
-    assert_eq!(fleet.at(3600).sees(value(0.95)), 10);
-    assert!(fleet.says("limited by the policy's maximum of 10"), "{:?}", fleet.reasons());
+fn a_floor_or_a_cap_at_the_policys_maximum_leaves_it_the_policys() {
+    let check = |schedules, ordered| {
+        let mut fleet = fleet(schedules);
+        fleet.group = fixture::group(8);
+        fleet.ordered = ordered;
+        assert_eq!(fleet.at(3600).sees(value(0.95)), 10);
+        assert!(fleet.says("limited by the policy's maximum of 10"), "{:?}", fleet.reasons());
+    };
+    check(vec![scheduled("0 9 * * *", 1, Some(10), None)], None);
+    check(vec![], Some(Override { until: Fleet::moment(7200), ..ordered(None, Some(10)) }));
 }
 
 fn ordered(floor: Option<u32>, cap: Option<u32>) -> Override {

@@ -406,6 +406,21 @@ mod tests {
     }
 
     #[test]
+    fn what_no_margin_covers_makes_a_candidate_dearer_by_as_much_as_it_misses() {
+        let cost = |uncovered: u32| {
+            let mut candidate = Candidate::default();
+            let [normal, _] = &mut candidate.populations;
+            normal.capacity = 5.0;
+            (0..100 - uncovered).for_each(|_| normal.errors.count(1.0, 1.0));
+            (0..uncovered).for_each(|_| normal.errors.count(1.0, 20.0));
+            candidate.cost(8.0, 0.01)
+        };
+        let dearer = [0, 1, 2, 3].map(|uncovered| cost(uncovered) / 5.0);
+        let off = dearer.iter().zip([1.0, 1.0, 2.0, 3.0]).map(|(found, expected)| (found - expected).abs());
+        assert!(off.fold(0.0, f64::max) < 1e-9, "{dearer:?}");
+    }
+
+    #[test]
     fn errors_at_a_low_level_are_those_of_another_population() {
         let memory = taught((0..86_400).step_by(15), |second| if second % 3600 < 1800 { 100.0 } else { 14.0 });
         let [normal, low] = &memory.candidates[0].populations;
