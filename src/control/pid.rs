@@ -227,6 +227,17 @@ mod tests {
     }
 
     #[test]
+    fn what_it_was_kept_from_is_given_up_once_demand_lies_on_the_other_side() {
+        let law = Law { kp: 0.0, ki: 0.1, kd: 0.0 };
+        for (refused, then) in [(100.0, 9.0), (1.0, 11.0)] {
+            let mut memory = PidMemory::default();
+            (0..40).for_each(|k| _ = ask(law, LIMITS, &mut memory, refused, settled(10), at(k * 15)));
+            let asked = ask(law, LIMITS, &mut memory, then, settled(10), at(600));
+            assert!((asked - 10.0 * (then / 10.0_f64).powf(0.1)).abs() < 1e-9, "{asked} for {then} after {refused}");
+        }
+    }
+
+    #[test]
     fn a_group_that_follows_in_parts_does_not_start_it_anew() {
         let law = Law { kp: 0.0, ki: 0.2, kd: 0.0 };
         let mut memory = PidMemory::default();

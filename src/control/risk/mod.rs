@@ -394,6 +394,7 @@ mod tests {
     fn a_crowd_that_comes_every_day_is_awaited() {
         let chosen = |hours: i64| taught((0..hours * 3600).step_by(15), crowds).chosen / HOLDS.len();
         assert!(chosen(24) < SEASONAL);
+        assert!(chosen(30) < SEASONAL, "a season is on probation");
         assert!(chosen(3 * 24) >= SEASONAL);
     }
 
@@ -409,10 +410,10 @@ mod tests {
     fn what_no_margin_covers_makes_a_candidate_dearer_by_as_much_as_it_misses() {
         let cost = |uncovered: u32| {
             let mut candidate = Candidate::default();
-            let [normal, _] = &mut candidate.populations;
+            let [normal, low] = &mut candidate.populations;
             normal.capacity = 5.0;
             (0..100 - uncovered).for_each(|_| normal.errors.count(1.0, 1.0));
-            (0..uncovered).for_each(|_| normal.errors.count(1.0, 20.0));
+            (0..uncovered).for_each(|_| low.errors.count(1.0, 20.0));
             candidate.cost(8.0, 0.01)
         };
         let dearer = [0, 1, 2, 3].map(|uncovered| cost(uncovered) / 5.0);
