@@ -49,3 +49,21 @@ impl Scatter {
         variance.sqrt().min(MOST)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jump_either_way_counts_for_no_more_than_twice_the_most() {
+        let after = |demand: f64| {
+            let mut scatter = Scatter::default();
+            scatter.see(10.0, Timestamp::UNIX_EPOCH);
+            scatter.see(demand, Timestamp::UNIX_EPOCH + Duration::from_secs(15))
+        };
+        let most = 2.0 * MOST * (15.0_f64 / 1815.0).sqrt();
+        for demand in [100.0, 1.0] {
+            assert!((after(demand) - most).abs() < 1e-9, "{} after a jump to {demand}", after(demand));
+        }
+    }
+}

@@ -394,7 +394,7 @@ mod tests {
     fn a_crowd_that_comes_every_day_is_awaited() {
         let chosen = |hours: i64| taught((0..hours * 3600).step_by(15), crowds).chosen / HOLDS.len();
         assert!(chosen(24) < SEASONAL);
-        assert!(chosen(30) < SEASONAL, "a season is on probation");
+        assert!(chosen(32) < SEASONAL, "a season is on probation");
         assert!(chosen(3 * 24) >= SEASONAL);
     }
 
