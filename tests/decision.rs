@@ -47,6 +47,15 @@ fn one_invalid_metric_bars_scale_in_but_not_scale_out() {
 }
 
 #[test]
+fn of_metrics_that_ask_for_the_same_the_first_has_the_word() {
+    let mut rules = policy();
+    rules.metrics.push(metric("memory", MetricKind::Utilization, 0.7));
+    let mut fleet = Fleet::new(rules);
+    assert_eq!(fleet.at(0).sees_all(&[value(0.9), value(0.89)]), 6);
+    assert!(fleet.because().starts_with("cpu at 0.900"), "{}", fleet.because());
+}
+
+#[test]
 fn after_an_outage_scale_in_waits_for_a_full_window_of_good_data() {
     let mut fleet = Fleet::new(policy()).warmed_up();
     for second in (600..900).step_by(15) {

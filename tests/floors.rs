@@ -154,10 +154,13 @@ fn a_fallback_holds_once_every_metric_has_been_gone_for_as_long_as_it_says() {
 }
 
 #[test]
-fn a_fallback_never_removes() {
-    let mut fleet = falling_back(3);
-    for second in (0..900).step_by(15) {
-        assert_eq!(fleet.at(second).sees(Measurement::NoData), 4);
+fn a_fallback_never_removes_and_is_silent_where_it_changes_nothing() {
+    for capacity in [3, 4] {
+        let mut fleet = falling_back(capacity);
+        for second in (0..900).step_by(15) {
+            assert_eq!(fleet.at(second).sees(Measurement::NoData), 4);
+        }
+        assert!(!fleet.says("is the least"), "{:?}", fleet.reasons());
     }
 }
 
