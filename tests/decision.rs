@@ -735,7 +735,7 @@ fn a_gain_does_not_learn_to_want_less_from_the_first_sight_of_what_has_come() {
     fleet.at(15).sees(value(0.7 * 80.0 / 90.0));
     let at_once = fleet.recommended();
     fleet.at(30).sees(value(0.7 * 80.0 / 100.0));
-    assert_eq!(at_once, 97, "three tenths of the way to ninety: the ten that have come count as at target");
+    assert_eq!(at_once, 97, "three tenths of the way to 88.9");
     assert_eq!(fleet.recommended(), 94, "three tenths of the way from a hundred to eighty");
 }
 
