@@ -107,9 +107,7 @@ fn what_was_added_and_has_not_lasted_is_no_reason_to_remove_more() {
     rules.max = Capacity::new(100);
     let mut fleet = Fleet::new(rules);
     fleet.group = group(20);
-    for second in (0..600).step_by(15) {
-        fleet.at(second).sees(value(0.7));
-    }
+    fleet = fleet.warmed_up_with(&[value(0.7)]);
     assert_eq!(fleet.at(600).sees(value(0.94)), 27);
     fleet.applied(Outcome::Unknown);
     // AWS has not got it, or somebody else has taken it back.
@@ -256,10 +254,7 @@ fn no_guard_speaks_where_nothing_is_wanted() {
 fn there_is_room_for_every_reason() {
     let mut rules = policy();
     rules.metrics = (0..MAX_METRICS).map(|n| metric(&format!("m{n}"), MetricKind::Utilization, 0.7)).collect();
-    let mut fleet = Fleet::new(rules);
-    for second in (0..600).step_by(15) {
-        fleet.at(second).sees_all(&[value(0.7); MAX_METRICS]);
-    }
+    let mut fleet = Fleet::new(rules).warmed_up_with(&[value(0.7); MAX_METRICS]);
     let mut seen = [Measurement::NoData; MAX_METRICS];
     seen[0] = value(0.1);
     // A lowered maximum is no reason either to go on bad data.
@@ -577,7 +572,7 @@ fn a_clock_set_back_just_after_the_policy_was_changed_freezes_nothing() {
 #[test]
 fn one_absurd_sample_spoils_nothing() {
     let mut rules = policy();
-    rules.controller = fixture::pid(1.0, 60.0);
+    rules.controller = pid(1.0, 60.0);
     let mut fleet = Fleet::new(rules).warmed_up_with(&[value(0.7)]);
     for absurd in [f64::MAX, 1e300, f64::MIN_POSITIVE] {
         fleet.at(600).sees(value(absurd));
@@ -882,7 +877,7 @@ fn a_veto_has_the_last_word_after_a_spend_limit() {
 /// A fleet of `size` under `pid`, at a hundred requests an instance.
 fn by_requests(ki: f64, kd: f64, size: u32) -> Fleet {
     let mut rules = policy();
-    rules.controller = fixture::pid(ki, kd);
+    rules.controller = pid(ki, kd);
     rules.max = Capacity::new(200);
     rules.metrics = vec![metric("requests", MetricKind::Total, 100.0)];
     let mut fleet = Fleet::new(rules);
@@ -931,10 +926,7 @@ fn what_was_refused_is_not_asked_for_once_demand_says_otherwise() {
 
 #[test]
 fn what_was_asked_for_hours_ago_is_forgotten() {
-    let mut fleet = by_requests(0.1, 0.0, 10);
-    for second in (0..600).step_by(15) {
-        fleet.at(second).sees(value(10_000.0));
-    }
+    let mut fleet = by_requests(0.1, 0.0, 10).warmed_up_with(&[value(10_000.0)]);
     fleet.at(36_600).sees(value(1_100.0));
     assert_eq!(fleet.recommended(), 11);
 }
